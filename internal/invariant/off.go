@@ -1,0 +1,6 @@
+//go:build !invariants
+
+package invariant
+
+// Enabled tells whether a broken invariant panics.
+const Enabled = false
