@@ -1,0 +1,9 @@
+package log
+
+import "github.com/moldau/moldau/internal/ids"
+
+// Appended is what an append answers.
+type Appended struct {
+	BaseOffset, LastOffset, LogStart ids.Offset
+	Duplicate                        bool
+}
