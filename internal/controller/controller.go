@@ -1,0 +1,318 @@
+package controller
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/ids"
+	"github.com/moldau/moldau/internal/metadata"
+)
+
+// Quorum is the log that decisions go to.
+type Quorum interface {
+	// Propose puts data at the end of the log as one entry, behind those of every
+	// earlier call, and returns before it is durable. An error says that the entry is
+	// not in the log and never will be: this node does not lead in epoch any more, or
+	// cannot take more now. It must not wait for Applied or LeaderChanged to return, and
+	// must not change data, which the controller keeps until it is applied.
+	Propose(epoch ids.LeaderEpoch, data []byte) error
+}
+
+// Config is what a Controller is made of.
+type Config struct {
+	CoreConfig
+	// ClusterID and Voters go into the first entry of a new cluster, and are not
+	// looked at where there is one already.
+	ClusterID string
+	Voters    []metadata.Voter
+}
+
+// Deps are what a Controller works with.
+type Deps struct {
+	Quorum Quorum
+	Schema ConfigSchema
+	Logger *slog.Logger
+}
+
+// Controller decides while this node leads the quorum, and answers NOT_CONTROLLER
+// while it does not. Its methods block until the decision is committed and applied
+// on this node, or the context ends (REQUEST_TIMED_OUT; a decision that was made by
+// then stands). They are safe for concurrent use.
+//
+// The strings of a request go into the metadata, so they must not share memory with a
+// buffer that is used again. The rest of the request is not looked at after the return.
+type Controller struct {
+	deps     Deps
+	config   Config
+	requests chan *operation
+	wake     chan struct{} // has an element while mu.events has some
+	stopping chan struct{} // closed by Stop
+	stopped  chan struct{} // closed when loop has returned
+	stopOnce sync.Once
+
+	mu struct {
+		sync.Mutex
+		events []event       // what the quorum told, in order; the loop takes all at once
+		ready  chan struct{} // closed while decisions can be made
+	}
+
+	loopState // loop's
+}
+
+// New returns a Controller that does not lead and knows no metadata.
+func New(config Config, deps Deps) *Controller {
+	c := &Controller{
+		deps:     deps,
+		config:   config,
+		requests: make(chan *operation),
+		wake:     make(chan struct{}, 1),
+		stopping: make(chan struct{}),
+		stopped:  make(chan struct{}),
+	}
+	c.mu.ready = make(chan struct{})
+	c.core = NewCore(config.CoreConfig, deps.Schema, ids.NewUUID)
+	return c
+}
+
+// Start starts the loop. It is called once, before anything else.
+func (c *Controller) Start() { go c.loop() }
+
+// Stop ends the loop; requests that wait, and later ones, get NOT_CONTROLLER.
+func (c *Controller) Stop() {
+	c.stopOnce.Do(func() { close(c.stopping) })
+	<-c.stopped
+}
+
+// Applied tells that this node's image is now img, the one after the entry of
+// img.Offset, whose envelope data is, or after a snapshot, with data nil. Every entry
+// that has an envelope is told, in order and after whoever else follows the metadata
+// on this node has seen it. It does not block.
+func (c *Controller) Applied(img *metadata.Image, data []byte) {
+	c.tell(event{image: img, data: data})
+}
+
+// LeaderChanged tells that this node leads in epoch and has been told by Applied of
+// everything that was committed in earlier ones, which it knows once the first entry
+// of its own epoch is committed; or that it does not lead any more. It does not block.
+func (c *Controller) LeaderChanged(leader bool, epoch ids.LeaderEpoch) {
+	c.tell(event{leader: leader, epoch: epoch})
+}
+
+// event is what the quorum told: an applied image, or who leads where image is nil.
+type event struct {
+	image  *metadata.Image
+	data   []byte
+	leader bool
+	epoch  ids.LeaderEpoch
+}
+
+func (c *Controller) tell(e event) {
+	c.mu.Lock()
+	c.mu.events = append(c.mu.events, e)
+	c.mu.Unlock()
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// WaitReady returns once this node leads, so that requests are decided.
+func (c *Controller) WaitReady(ctx context.Context) error {
+	c.mu.Lock()
+	ready := c.mu.ready
+	c.mu.Unlock()
+	select {
+	case <-ready:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.stopping:
+		return refuseNotController()
+	}
+}
+
+// operation is one request on its way through the loop.
+type operation struct {
+	// decide runs on the loop's goroutine, at most once.
+	decide func(*Core) []metadata.Record
+	// committed, where not nil, runs on the loop's goroutine with the image after the
+	// entry of the operation.
+	committed func(*metadata.Image)
+
+	taken   atomic.Bool   // by the loop, which will decide, or by a caller who went away
+	decided chan struct{} // closed when decide has returned
+	done    chan error    // capacity 1
+}
+
+// do has the loop decide, and waits for the outcome.
+func (c *Controller) do(ctx context.Context, o *operation) *Refusal {
+	o.decided, o.done = make(chan struct{}), make(chan error, 1)
+	select {
+	case c.requests <- o:
+	case <-ctx.Done():
+		return refuseTimedOut()
+	case <-c.stopping:
+		return refuseNotController()
+	}
+	select {
+	case err := <-o.done:
+		return asRefusal(err)
+	case <-ctx.Done():
+	}
+	if !o.taken.CompareAndSwap(false, true) {
+		// The loop reads the request right now, or has: it is the caller's again after that.
+		select {
+		case <-o.decided:
+		case err := <-o.done:
+			return asRefusal(err)
+		}
+	}
+	return refuseTimedOut()
+}
+
+func asRefusal(err error) *Refusal {
+	if err == nil {
+		return nil
+	}
+	if r, ok := err.(*Refusal); ok {
+		return r
+	}
+	return refuse(kerr.UnknownServerError, "%v", err)
+}
+
+func refuseTimedOut() *Refusal {
+	return refuse(kerr.RequestTimedOut, "the controller did not commit the request in time; it may still do so")
+}
+
+func refuseNotController() *Refusal {
+	return refuse(kerr.NotController, "this node is not the active controller; ask again")
+}
+
+// CreateTopics creates topics: see Core.CreateTopics.
+func (c *Controller) CreateTopics(ctx context.Context, req *kmsg.CreateTopicsRequest) *kmsg.CreateTopicsResponse {
+	var resp *kmsg.CreateTopicsResponse
+	refusal := c.do(ctx, &operation{decide: func(core *Core) (recs []metadata.Record) {
+		resp, recs = core.CreateTopics(req)
+		return recs
+	}})
+	if refusal != nil {
+		return CreateTopicsRefused(req, refusal)
+	}
+	return resp
+}
+
+// DeleteTopics deletes topics: see Core.DeleteTopics.
+func (c *Controller) DeleteTopics(ctx context.Context, req *kmsg.DeleteTopicsRequest) *kmsg.DeleteTopicsResponse {
+	var resp *kmsg.DeleteTopicsResponse
+	refusal := c.do(ctx, &operation{decide: func(core *Core) (recs []metadata.Record) {
+		resp, recs = core.DeleteTopics(req)
+		return recs
+	}})
+	if refusal != nil {
+		return DeleteTopicsRefused(req, refusal)
+	}
+	return resp
+}
+
+// CreatePartitions adds partitions to topics: see Core.CreatePartitions.
+func (c *Controller) CreatePartitions(ctx context.Context, req *kmsg.CreatePartitionsRequest) *kmsg.CreatePartitionsResponse {
+	var resp *kmsg.CreatePartitionsResponse
+	refusal := c.do(ctx, &operation{decide: func(core *Core) (recs []metadata.Record) {
+		resp, recs = core.CreatePartitions(req)
+		return recs
+	}})
+	if refusal != nil {
+		return CreatePartitionsRefused(req, refusal)
+	}
+	return resp
+}
+
+// IncrementalAlterConfigs alters what is configured: see Core.IncrementalAlterConfigs.
+func (c *Controller) IncrementalAlterConfigs(ctx context.Context, node ids.NodeID, req *kmsg.IncrementalAlterConfigsRequest) *kmsg.IncrementalAlterConfigsResponse {
+	var resp *kmsg.IncrementalAlterConfigsResponse
+	refusal := c.do(ctx, &operation{decide: func(core *Core) (recs []metadata.Record) {
+		resp, recs = core.IncrementalAlterConfigs(node, req)
+		return recs
+	}})
+	if refusal != nil {
+		return IncrementalAlterConfigsRefused(req, refusal)
+	}
+	return resp
+}
+
+// AllocateProducerIDs hands out a block of producer ids: see Core.AllocateProducerIDs.
+// An error is a *Refusal.
+func (c *Controller) AllocateProducerIDs(ctx context.Context, node ids.NodeID, brokerEpoch int64) (first ids.ProducerID, count int32, err error) {
+	var out struct {
+		first   ids.ProducerID
+		count   int32
+		refusal *Refusal
+	}
+	refusal := c.do(ctx, &operation{decide: func(core *Core) (recs []metadata.Record) {
+		out.first, out.count, recs, out.refusal = core.AllocateProducerIDs(node, brokerEpoch)
+		return recs
+	}})
+	if refusal == nil {
+		refusal = out.refusal
+	}
+	if refusal != nil {
+		return ids.NoProducerID, 0, refusal
+	}
+	return out.first, out.count, nil
+}
+
+// RegisterBroker admits a broker and returns its epoch: see Core.RegisterBroker. An
+// error is a *Refusal.
+func (c *Controller) RegisterBroker(ctx context.Context, b *RegisterBroker) (epoch int64, err error) {
+	var out struct {
+		epoch   int64
+		refusal *Refusal
+	}
+	id, incarnation := b.NodeID, b.Incarnation
+	refusal := c.do(ctx, &operation{
+		decide: func(core *Core) (recs []metadata.Record) {
+			recs, out.refusal = core.RegisterBroker(b)
+			return recs
+		},
+		committed: func(img *metadata.Image) {
+			if out.refusal != nil {
+				return
+			}
+			now, ok := img.Broker(id)
+			if !ok || now.Incarnation != incarnation {
+				out.refusal = refuse(kerr.DuplicateBrokerRegistration, "another process registered as broker %d at the same time", id)
+				return
+			}
+			out.epoch = now.Epoch
+		},
+	})
+	if refusal == nil {
+		refusal = out.refusal
+	}
+	if refusal != nil {
+		return -1, refusal
+	}
+	return out.epoch, nil
+}
+
+// AdoptTopic registers a topic whose files are there already: see Core.AdoptTopic. An
+// error is a *Refusal.
+func (c *Controller) AdoptTopic(ctx context.Context, a *AdoptTopic) error {
+	var refused *Refusal
+	refusal := c.do(ctx, &operation{decide: func(core *Core) (recs []metadata.Record) {
+		recs, refused = core.AdoptTopic(a)
+		return recs
+	}})
+	if refusal == nil {
+		refusal = refused
+	}
+	if refusal != nil {
+		return refusal
+	}
+	return nil
+}

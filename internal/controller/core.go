@@ -1,0 +1,148 @@
+package controller
+
+import (
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/moldau/moldau/internal/ids"
+	"github.com/moldau/moldau/internal/metadata"
+)
+
+// recordsMax bounds what one request may change (Java: MAX_RECORDS_PER_USER_OP).
+const recordsMax = 10_000
+
+// configValueBytesMax is what a string of the older protocol versions can hold.
+const configValueBytesMax = 32767
+
+// ConfigSchema knows the configurations of topics and brokers: their names, types,
+// ranges and defaults.
+type ConfigSchema interface {
+	// ValidateTopic judges everything that is set for a topic. The error's text goes to the client.
+	ValidateTopic(name string, overrides map[string]string) error
+	// ValidateBroker judges everything that is set dynamically for one broker, or for
+	// all of them where clusterDefault is true. The error's text goes to the client.
+	ValidateBroker(clusterDefault bool, overrides map[string]string) error
+	// TopicConfigs lists every configuration of a topic for which overrides is set.
+	TopicConfigs(overrides map[string]string) []TopicConfig
+	// IsList tells whether a configuration is a list that can be appended to, and
+	// whether the name is known at all.
+	IsList(resourceType int8, name string) (list, known bool)
+	// ListDefault is what a list holds by default, elements separated by commas: the
+	// base of an APPEND or SUBTRACT where nothing is set.
+	ListDefault(resourceType int8, name string) string
+}
+
+// TopicConfig is one configuration of a topic as CreateTopics answers it. Source is
+// one of Kafka's ConfigSource numbers.
+type TopicConfig = struct {
+	Name                string
+	Value               *string
+	Source              int8
+	ReadOnly, Sensitive bool
+}
+
+// CoreConfig is what the decisions depend on besides the metadata.
+type CoreConfig struct {
+	NumPartitions     int32 // num.partitions
+	ReplicationFactor int16 // default.replication.factor
+	DeleteTopicEnable bool  // delete.topic.enable
+}
+
+// Core decides. Its methods take a request and return the response and the records
+// that make the response true; they change nothing. Whoever takes the records calls
+// Accept, in the order of the decisions.
+type Core struct {
+	config CoreConfig
+	schema ConfigSchema
+	newID  func() ids.UUID // makes topic ids
+
+	// committed is the image that this node has applied, pending the one after every
+	// record accepted since. Each decision is made on pending.
+	committed, pending *metadata.Image
+
+	// placed counts the partitions placed so far, the state of the round robin.
+	placed int
+}
+
+// NewCore returns a Core that knows an empty image. newID makes the ids of topics.
+func NewCore(config CoreConfig, schema ConfigSchema, newID func() ids.UUID) *Core {
+	c := &Core{config: config, schema: schema, newID: newID}
+	c.Reset(metadata.NewDelta(nil).Apply(0, 0))
+	return c
+}
+
+// Reset drops every decision that img does not hold.
+func (c *Core) Reset(img *metadata.Image) {
+	c.committed, c.pending = img, img
+	c.placed = img.PartitionCount()
+}
+
+// Commit takes the image after one entry of this Core's own records. Where last is
+// true nothing else is in flight, so that it is the pending image too.
+func (c *Core) Commit(img *metadata.Image, last bool) {
+	c.committed = img
+	if last {
+		c.pending = img
+	}
+}
+
+// Pending returns the image that decisions are made on.
+func (c *Core) Pending() *metadata.Image { return c.pending }
+
+// Accept makes the records of a decision part of the pending image, as part of the
+// entry that will have offset. An error means a bug in the decision: its records
+// must not be proposed.
+func (c *Core) Accept(recs []metadata.Record, offset ids.Offset, epoch ids.LeaderEpoch) error {
+	d := metadata.NewDelta(c.pending)
+	for _, rec := range recs {
+		if err := d.Replay(rec); err != nil {
+			return err
+		}
+		if _, ok := rec.(*metadata.PartitionRecord); ok {
+			c.placed++
+		}
+	}
+	c.pending = d.Apply(offset, epoch)
+	return nil
+}
+
+// Bootstrap returns the records of the first entry of a cluster, none where it has been.
+func (c *Core) Bootstrap(clusterID string, voters []metadata.Voter) []metadata.Record {
+	if c.pending.ClusterID() != "" {
+		return nil
+	}
+	return []metadata.Record{
+		&metadata.ClusterRecord{ClusterID: clusterID, Voters: voters},
+		&metadata.FeatureLevelRecord{Name: metadata.VersionFeature, FeatureLevel: metadata.LatestVersion},
+	}
+}
+
+// Refusal is why a request, or a part of one, is not granted: the code that the
+// client gets and a text for people.
+type Refusal struct {
+	Code    *kerr.Error
+	Message string
+}
+
+func (r *Refusal) Error() string { return r.Code.Message + ": " + r.Message }
+
+// Unwrap makes errors.Is find the Kafka error.
+func (r *Refusal) Unwrap() error { return r.Code }
+
+func refuse(code *kerr.Error, format string, args ...any) *Refusal {
+	return &Refusal{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// wire returns what a response says: code 0 and no text where r is nil.
+func (r *Refusal) wire() (int16, *string) {
+	if r == nil {
+		return 0, nil
+	}
+	return r.Code.Code, &r.Message
+}
+
+func refuseTooMany(count int) *Refusal {
+	return refuse(kerr.PolicyViolation, "the request makes %d changes, at most %d are allowed at once: send several smaller requests",
+		count, recordsMax)
+}
