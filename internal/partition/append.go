@@ -1,0 +1,77 @@
+package partition
+
+import (
+	"fmt"
+
+	"github.com/moldau/moldau/internal/deferred"
+	"github.com/moldau/moldau/internal/ids"
+	"github.com/moldau/moldau/internal/log"
+	"github.com/moldau/moldau/internal/record"
+)
+
+// AcksAll is the acks of a produce request that waits for all in-sync replicas.
+const AcksAll int16 = -1
+
+// AppendAsLeader appends a validated batch in this leader's epoch, stamping its
+// offset and epoch in place. Where acks is AcksAll it refuses while too few replicas
+// are in sync (19); the caller then waits with WhenCommitted for one past the
+// last offset of the answer.
+func (p *Partition) AppendAsLeader(b record.Batch, acks int16) (log.Appended, error) {
+	p.mu.RLock()
+	appended, err := p.appendLocked(b, acks)
+	gated := p.mu.core.GatedBySync()
+	p.mu.RUnlock()
+	if err != nil {
+		return appended, fmt.Errorf("append to %s: %w", p.TopicPartition(), err)
+	}
+	if appended.Duplicate {
+		return appended, nil
+	}
+	p.appended(appended.LastOffset + 1)
+	if gated {
+		p.log.RequestSync()
+	}
+	return appended, nil
+}
+
+func (p *Partition) appendLocked(b record.Batch, acks int16) (log.Appended, error) {
+	if p.mu.gone != nil {
+		return log.Appended{}, p.mu.gone
+	}
+	if err := p.mu.core.FenceLeader(ids.NoLeaderEpoch); err != nil {
+		return log.Appended{}, err
+	}
+	if acks == AcksAll {
+		if err := p.mu.core.EnoughInSync(p.policy.Load().MinInSyncReplicas); err != nil {
+			return log.Appended{}, err
+		}
+	}
+	return p.log.AppendAsLeader(b, p.mu.core.state.LeaderEpoch)
+}
+
+// appended is advance for the one event of the hot path, without a closure on the heap.
+func (p *Partition) appended(end ids.Offset) {
+	p.mu.RLock()
+	p.progress.Lock()
+	before := p.mu.core.highWatermark
+	p.mu.core.Appended(end)
+	hw, err := p.mu.core.Advance()
+	if hw > before {
+		p.log.SetHighWatermark(hw)
+	}
+	p.progress.Unlock()
+	p.mu.RUnlock()
+	if err != nil {
+		p.Close(fmt.Errorf("%s: %w", p.TopicPartition(), err))
+		return
+	}
+	if hw > before {
+		p.moved(hw)
+	}
+}
+
+// WhenCommitted tells w once everything below end (exclusive) is committed, at once
+// where it is, or with an error where it cannot be any more.
+func (p *Partition) WhenCommitted(end ids.Offset, w deferred.Waiter) {
+	p.committed.Add(end, w)
+}

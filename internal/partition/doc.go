@@ -1,0 +1,18 @@
+// Package partition is one partition as this broker has it: who leads it in
+// which epoch, how far it is committed, and who waits for more.
+//
+// Core decides and is pure: leadership, what gates the high watermark, fences.
+// Partition is the shell around it: it appends to and reads from the log, takes
+// the locks, and tells those who wait, producers through a deferred.Queue and
+// fetches through Watch.
+//
+// Goroutines: none; callers are connections, the syncer of the log and the
+// broker's metadata loop. Locks: Partition.mu (leadership, shared by appends and
+// reads) before Partition.hw, before the queue's and the watchers' own, which
+// are leaves. Kafka counterpart: kafka.cluster.Partition and the delayed
+// produce and fetch purgatories.
+//
+// Visible and promised are one thing here. Where `ack.durability` makes an
+// acknowledgement wait for a sync, the high watermark waits for it too, so a
+// consumer never reads, and never commits past, what a power cut could take back.
+package partition

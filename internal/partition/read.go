@@ -1,0 +1,183 @@
+package partition
+
+import (
+	"fmt"
+
+	"github.com/moldau/moldau/internal/ids"
+	"github.com/moldau/moldau/internal/log"
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// FetchRequest is what a consumer asks of one partition.
+type FetchRequest struct {
+	From             ids.Offset
+	CurrentEpoch     ids.LeaderEpoch // the leader epoch the client knows; -1: none
+	LastFetchedEpoch ids.LeaderEpoch // epoch of the record before From; -1: none (v12+)
+	MaxBytes         int32
+	AtLeastOne       bool // return the first batch whole even where it is over MaxBytes (KIP-74)
+	ReadCommitted    bool
+}
+
+// FetchResult is the answer for one partition. Its Slice holds a reference of a
+// segment until Release.
+type FetchResult struct {
+	Slice         log.Slice
+	HighWatermark ids.Offset
+	LastStable    ids.Offset
+	LogStart      ids.Offset
+	Aborted       []log.AbortedTxn
+	Diverging     *Diverging // set instead of data where the reader's log is another than ours
+}
+
+// Diverging tells a reader the end of the largest epoch that is not above the one
+// it fetched last (Fetch v12+).
+type Diverging struct {
+	Epoch ids.LeaderEpoch
+	End   ids.Offset
+}
+
+// Read returns what a fetch may see: whole batches below the high watermark, or below
+// the last stable offset where it reads committed data only.
+func (p *Partition) Read(req *FetchRequest) (FetchResult, error) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	res, err := p.readLocked(req)
+	if err != nil {
+		return res, fmt.Errorf("read %s at %d: %w", p.TopicPartition(), req.From, err)
+	}
+	return res, nil
+}
+
+func (p *Partition) readLocked(req *FetchRequest) (FetchResult, error) {
+	if err := p.serveLocked(req.CurrentEpoch); err != nil {
+		return FetchResult{HighWatermark: -1, LastStable: -1, LogStart: -1}, err
+	}
+	res := FetchResult{HighWatermark: p.log.HighWatermark(), LastStable: p.log.LastStableOffset(), LogStart: p.log.StartOffset()}
+	if req.LastFetchedEpoch != ids.NoLeaderEpoch {
+		epoch, end := p.log.EndOffsetForEpoch(req.LastFetchedEpoch)
+		if end == ids.NoOffset || epoch == ids.NoLeaderEpoch {
+			return res, kerr.OffsetOutOfRange
+		}
+		if epoch < req.LastFetchedEpoch || end < req.From {
+			res.Diverging = &Diverging{epoch, end}
+			return res, nil
+		}
+	}
+	bound := res.HighWatermark
+	if req.ReadCommitted {
+		bound = res.LastStable
+	}
+	var err error
+	res.Slice, err = p.log.Read(req.From, bound, req.MaxBytes, req.AtLeastOne)
+	if err != nil {
+		return res, err
+	}
+	if req.ReadCommitted && res.Slice.Len() > 0 {
+		if res.Aborted, err = p.log.AbortedTxns(req.From, bound); err != nil {
+			res.Slice.Release()
+			res.Slice = log.Slice{}
+		}
+	}
+	return res, err
+}
+
+// serveLocked tells whether this replica may answer a client that knows the leader epoch current.
+func (p *Partition) serveLocked(current ids.LeaderEpoch) error {
+	if p.mu.gone != nil {
+		return p.mu.gone
+	}
+	if err := p.mu.core.FenceLeader(current); err != nil {
+		return err
+	}
+	return p.log.Err()
+}
+
+// Found is the answer to an offset look-up. Offset and Timestamp are -1 where nothing fits.
+type Found struct {
+	Offset    ids.Offset
+	Timestamp int64 // ms
+	Epoch     ids.LeaderEpoch
+}
+
+var notFound = Found{Offset: ids.NoOffset, Timestamp: -1, Epoch: ids.NoLeaderEpoch}
+
+// Offsets that ListOffsets asks for by a negative timestamp.
+const (
+	TimestampLatest        int64 = -1
+	TimestampEarliest      int64 = -2
+	TimestampMax           int64 = -3 // the record with the largest timestamp (KIP-734)
+	TimestampEarliestLocal int64 = -4 // KIP-405
+)
+
+// FindOffset answers one partition of ListOffsets: timestamp is one of the constants
+// above, or the first record at or after that many ms is looked for.
+func (p *Partition) FindOffset(timestamp int64, current ids.LeaderEpoch, readCommitted bool) (Found, error) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if err := p.serveLocked(current); err != nil {
+		return notFound, fmt.Errorf("look up an offset of %s: %w", p.TopicPartition(), err)
+	}
+	bound := p.log.HighWatermark()
+	if readCommitted {
+		bound = p.log.LastStableOffset()
+	}
+	switch timestamp {
+	case TimestampLatest:
+		return Found{bound, -1, p.mu.core.state.LeaderEpoch}, nil
+	case TimestampEarliest, TimestampEarliestLocal:
+		return p.earliestLocked(), nil
+	case TimestampMax:
+		offset, ts, epoch, err := p.log.MaxTimestamp(bound)
+		return Found{offset, ts, epoch}, err
+	}
+	offset, ts, epoch, found, err := p.log.OffsetForTimestamp(timestamp, bound)
+	if err != nil || !found {
+		return notFound, err
+	}
+	return Found{offset, ts, epoch}, nil
+}
+
+// earliestLocked answers with the epoch of the first record, or with none where the log is empty from its start.
+func (p *Partition) earliestLocked() Found {
+	start := p.log.StartOffset()
+	return Found{start, -1, p.log.EpochAt(start)}
+}
+
+// EndOffsetForEpoch answers OffsetForLeaderEpoch: the largest epoch that is not above
+// asked, and where it ends; -1 and -1 where that is not known (KIP-320).
+func (p *Partition) EndOffsetForEpoch(asked, current ids.LeaderEpoch) (ids.LeaderEpoch, ids.Offset, error) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if err := p.serveLocked(current); err != nil {
+		return ids.NoLeaderEpoch, ids.NoOffset, fmt.Errorf("look up an epoch of %s: %w", p.TopicPartition(), err)
+	}
+	epoch, end := p.log.EndOffsetForEpoch(asked)
+	return epoch, end, nil
+}
+
+// HighWatermark asks DeleteRecords for all that is committed.
+const beforeHighWatermark ids.Offset = -1
+
+// DeleteRecords removes the records below before (exclusive); -1 means all committed
+// ones. It returns the log start offset, which is durable by then.
+func (p *Partition) DeleteRecords(before ids.Offset) (ids.Offset, error) {
+	p.mu.RLock()
+	err := p.serveLocked(ids.NoLeaderEpoch)
+	p.mu.RUnlock()
+	if err != nil {
+		return ids.NoOffset, fmt.Errorf("delete records of %s: %w", p.TopicPartition(), err)
+	}
+	hw := p.log.HighWatermark()
+	if before == beforeHighWatermark {
+		before = hw
+	}
+	if before < 0 || before > hw {
+		return ids.NoOffset, fmt.Errorf("delete records of %s below %d, which is not between 0 and the high watermark %d: %w",
+			p.TopicPartition(), before, hw, kerr.OffsetOutOfRange)
+	}
+	if err := p.log.AdvanceStart(before); err != nil {
+		return ids.NoOffset, fmt.Errorf("delete records of %s below %d: %w", p.TopicPartition(), before, err)
+	}
+	p.news()
+	return p.log.StartOffset(), nil
+}
