@@ -1,0 +1,11 @@
+// Package replica is the table of the partitions that this broker has.
+//
+// Table finds a partition for a request and follows the metadata: for each Delta it
+// makes the partitions that this broker now leads, gives the others their new state,
+// and deletes what it has no more.
+//
+// Goroutines: none; Apply belongs to the broker's metadata loop. Locks: Table.mu,
+// held over no disk call. Kafka counterpart: kafka.server.ReplicaManager, and
+// BrokerMetadataPublisher as far as it concerns logs. Followers are left out until
+// there is more than one broker.
+package replica
