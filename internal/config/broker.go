@@ -1,0 +1,246 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/moldau/moldau/internal/ids"
+)
+
+// Listener is one address to listen on or to tell clients.
+type Listener struct {
+	Name string // in capitals
+	Host string // without brackets; "" is every interface, or, advertised, this machine's name
+	Port int32  // 0 lets the system choose
+}
+
+// Address returns HOST:PORT as package net takes it.
+func (l Listener) Address() string {
+	return net.JoinHostPort(l.Host, strconv.Itoa(int(l.Port)))
+}
+
+func (l Listener) String() string { return l.Name + "://" + l.Address() }
+
+// Voter is one member of the controller quorum.
+type Voter struct {
+	ID   ids.NodeID
+	Host string
+	Port int32
+}
+
+// Broker is the configuration of one broker, with the dynamic configs that With laid
+// over the static ones. It is immutable.
+type Broker struct {
+	NodeID ids.NodeID
+	Rack   string // "" where none is set
+
+	Listeners           []Listener // to open, those of controllers not among them
+	Advertised          []Listener // in the order of Listeners
+	ControllerListeners []Listener // to open once there is more than one node
+	InterBrokerListener string
+	Voters              []Voter // this node alone where nothing is set: its Host is "" then
+
+	LogDirs        []string
+	MetadataLogDir string
+
+	NumPartitions            int32
+	DefaultReplicationFactor int16
+	AutoCreateTopics         bool
+	DeleteTopicEnable        bool
+
+	ConnectionsMaxIdle    time.Duration // 0 is for ever
+	SocketRequestMaxBytes int32
+	MaxConnections        int32
+	MaxConnectionsPerIP   int32
+	MaxConnectionsByIP    map[string]int32 // overrides of MaxConnectionsPerIP; never changed
+
+	FetchMaxBytes     int32
+	FetchSessionSlots int32
+
+	RecoveryThreads               int
+	RetentionCheckInterval        time.Duration
+	FlushCheckInterval            time.Duration // 0 is never
+	RecoveryCheckpointInterval    time.Duration
+	StartOffsetCheckpointInterval time.Duration
+	HighWatermarkCheckpoint       time.Duration
+	SnapshotBytes                 int64 // metadata.log.max.record.bytes.between.snapshots
+	ProducerIDExpirationMs        int64
+
+	// WithoutEffect are the names that were given and do nothing yet, sorted.
+	WithoutEffect []string
+	// Warnings are sentences about what is probably not meant as it is written.
+	Warnings []string
+
+	values values
+	where  map[string]string // where each static name was given
+}
+
+// With returns b with other dynamic configs; those that it had do not count any more.
+func (b *Broker) With(d Dynamic) *Broker {
+	next := *b
+	next.values.dynamic = d
+	next.values.merge()
+	next.resolveDynamic()
+	return &next
+}
+
+// resolve fills the fields from the values; what several settings say together is
+// judged here.
+func (b *Broker) resolve() error {
+	b.resolveDynamic()
+	b.resolveStatic()
+	return errors.Join(b.resolveNode(), b.resolveDirs(), b.resolveListeners(), b.checkOverrides())
+}
+
+func (b *Broker) resolveStatic() {
+	v := &b.values
+	b.Rack = v.str("broker.rack")
+	b.NumPartitions = int32(v.number("num.partitions"))
+	b.DefaultReplicationFactor = int16(min(v.number("default.replication.factor"), 1<<15-1))
+	b.AutoCreateTopics = v.flag("auto.create.topics.enable")
+	b.DeleteTopicEnable = v.flag("delete.topic.enable")
+	b.SocketRequestMaxBytes = int32(v.number("socket.request.max.bytes"))
+	if n := v.number("connections.max.idle.ms"); n >= 0 {
+		b.ConnectionsMaxIdle = max(time.Millisecond, milliseconds(n)) // 0 is at once, and 0 of the field for ever
+	}
+	b.FetchMaxBytes = int32(v.number("fetch.max.bytes"))
+	b.FetchSessionSlots = int32(v.number("max.incremental.fetch.session.cache.slots"))
+	b.RecoveryThreads = int(v.number("num.recovery.threads.per.data.dir"))
+	b.RetentionCheckInterval = milliseconds(v.number("log.retention.check.interval.ms"))
+	if n := v.number("log.flush.scheduler.interval.ms"); n > 0 && milliseconds(n) < maxInterval {
+		b.FlushCheckInterval = milliseconds(n)
+	}
+	b.RecoveryCheckpointInterval = milliseconds(v.number("log.flush.offset.checkpoint.interval.ms"))
+	b.StartOffsetCheckpointInterval = milliseconds(v.number("log.flush.start.offset.checkpoint.interval.ms"))
+	b.HighWatermarkCheckpoint = milliseconds(v.number("replica.high.watermark.checkpoint.interval.ms"))
+	b.SnapshotBytes = v.number("metadata.log.max.record.bytes.between.snapshots")
+}
+
+// resolveDynamic fills the fields that can change while the broker runs.
+func (b *Broker) resolveDynamic() {
+	v := &b.values
+	b.MaxConnections = int32(v.number("max.connections"))
+	b.MaxConnectionsPerIP = int32(v.number("max.connections.per.ip"))
+	b.MaxConnectionsByIP, _ = parseIPLimits(v.str("max.connections.per.ip.overrides"))
+	b.ProducerIDExpirationMs = v.number("producer.id.expiration.ms")
+}
+
+// maxInterval is the longest time.Duration, some 292 years.
+const maxInterval = time.Duration(1<<63 - 1)
+
+func milliseconds(n int64) time.Duration {
+	if n > int64(maxInterval/time.Millisecond) {
+		return maxInterval
+	}
+	return time.Duration(n) * time.Millisecond
+}
+
+// problem is an error about one setting, with the place where it was given.
+func (b *Broker) problem(name, format string, args ...any) error {
+	text := fmt.Sprintf(format, args...)
+	if where := b.where[name]; where != "" {
+		return fmt.Errorf("%s: %s: %s", where, name, text)
+	}
+	return fmt.Errorf("%s: %s", name, text)
+}
+
+func (b *Broker) resolveNode() error {
+	id, ok := b.values.get("node.id")
+	if !ok {
+		return b.problem("node.id", "it must be set; add the line node.id=1")
+	}
+	b.NodeID = ids.NodeID(id.n)
+	if roles, ok := b.values.get("process.roles"); ok && len(roles.list) != 2 {
+		return b.problem("process.roles", "one role without the other is not built yet; use broker,controller")
+	}
+	return errors.Join(b.resolveVoters(), b.checkBootstrap())
+}
+
+func (b *Broker) resolveVoters() error {
+	const name = "controller.quorum.voters"
+	voters, err := parseVoters(b.values.list(name))
+	switch {
+	case err != nil:
+		return b.problem(name, "%v", err)
+	case len(voters) > 1:
+		return b.problem(name, "several voters are not built yet; name this node alone, or delete the line")
+	case len(voters) == 1 && voters[0].ID != b.NodeID:
+		return b.problem(name, "the voter is node %d and this is node.id=%d; both must be the same", voters[0].ID, b.NodeID)
+	case len(voters) == 0:
+		voters = []Voter{{ID: b.NodeID}}
+	}
+	b.Voters = voters
+	return nil
+}
+
+func (b *Broker) checkBootstrap() error {
+	const name = "controller.quorum.bootstrap.servers"
+	list := b.values.list(name)
+	if len(list) > 1 {
+		return b.problem(name, "several controllers are not built yet; name this node alone, or delete the line")
+	}
+	for _, e := range list {
+		if host, _, err := splitHostPort(e); err != nil || host == "" {
+			return b.problem(name, "%q is not HOST:PORT", e)
+		}
+	}
+	return nil
+}
+
+func (b *Broker) resolveDirs() error {
+	name := "log.dirs"
+	if !b.values.explicit(name) {
+		name = "log.dir"
+	}
+	b.LogDirs = b.values.list(name)
+	if len(b.LogDirs) == 0 || slices.Contains(b.LogDirs, "") {
+		return b.problem(name, "it must name at least one directory, and none may be empty")
+	}
+	if b.MetadataLogDir = b.values.str("metadata.log.dir"); b.MetadataLogDir == "" {
+		b.MetadataLogDir = b.LogDirs[0]
+	}
+	return nil
+}
+
+func (b *Broker) checkOverrides() error {
+	const name = "max.connections.per.ip.overrides"
+	if _, err := parseIPLimits(b.values.str(name)); err != nil {
+		return b.problem(name, "%v", err)
+	}
+	return nil
+}
+
+// parseIPLimits reads HOST:COUNT elements.
+func parseIPLimits(text string) (map[string]int32, error) {
+	limits := make(map[string]int32)
+	for _, e := range splitList(strings.TrimSpace(text)) {
+		host, count, err := splitHostPort(e)
+		if err != nil || host == "" {
+			return nil, fmt.Errorf("%q is not HOST:COUNT", e)
+		}
+		limits[host] = count
+	}
+	return limits, nil
+}
+
+// splitHostPort reads HOST:NUMBER, an IPv6 address in brackets.
+func splitHostPort(text string) (host string, number int32, err error) {
+	at := strings.LastIndexByte(text, ':')
+	if at < 0 {
+		return "", 0, fmt.Errorf("%q has no colon", text)
+	}
+	n, err := strconv.ParseInt(text[at+1:], 10, 32)
+	if err != nil || n < 0 {
+		return "", 0, fmt.Errorf("%q does not end in a number", text)
+	}
+	host = text[:at]
+	if inner, ok := strings.CutPrefix(host, "["); ok && strings.HasSuffix(inner, "]") {
+		host = inner[:len(inner)-1]
+	}
+	return host, int32(n), nil
+}
