@@ -1,0 +1,11 @@
+// Package broker puts one node together: it opens the data directories, joins the
+// metadata quorum, registers, and serves clients.
+//
+// Every component is made here, started in order and stopped in reverse; no other
+// package knows all of them. metadataLog is the one place where committed metadata
+// enters: it makes the next Image, has the replica table follow it, and tells the controller.
+//
+// Goroutines: one for each listener, and those of the components. Locks: none of its
+// own; the current Image is an atomic pointer. Kafka counterpart: KafkaRaftServer,
+// BrokerServer, ControllerServer and the metadata publishers.
+package broker

@@ -1,0 +1,73 @@
+package handler
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/moldau/moldau/internal/config"
+	"github.com/moldau/moldau/internal/ids"
+	"github.com/moldau/moldau/internal/metadata"
+	"github.com/moldau/moldau/internal/partition"
+	"github.com/moldau/moldau/internal/server"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Controller decides what changes the metadata. Every method blocks until its decision
+// is committed and applied on this broker.
+type Controller interface {
+	CreateTopics(context.Context, *kmsg.CreateTopicsRequest) *kmsg.CreateTopicsResponse
+	DeleteTopics(context.Context, *kmsg.DeleteTopicsRequest) *kmsg.DeleteTopicsResponse
+	CreatePartitions(context.Context, *kmsg.CreatePartitionsRequest) *kmsg.CreatePartitionsResponse
+	IncrementalAlterConfigs(context.Context, ids.NodeID, *kmsg.IncrementalAlterConfigsRequest) *kmsg.IncrementalAlterConfigsResponse
+	AllocateProducerIDs(ctx context.Context, node ids.NodeID, brokerEpoch int64) (first ids.ProducerID, count int32, err error)
+}
+
+// Partitions finds the partitions that this broker has. The error is the Kafka error
+// of a partition that it has not: unknown, known but led elsewhere, or another topic id.
+type Partitions interface {
+	ByName(topic []byte, partition int32) (*partition.Partition, error)
+	ByID(topic ids.TopicID, partition int32) (*partition.Partition, error)
+}
+
+// Deps is what the handlers need of the broker.
+type Deps struct {
+	Node       ids.NodeID
+	Image      func() *metadata.Image
+	Partitions Partitions
+	Controller Controller
+	Config     func() *config.Broker // of now, dynamic configs included
+	Logger     *slog.Logger
+}
+
+// Handlers answers every API of the registry.
+type Handlers struct {
+	Deps
+	sessions     *fetchSessions
+	produceCalls produceCallPool
+	producerIDs  producerIDs
+	apiVersions  apiVersionsCache
+}
+
+// New returns the handlers of one broker.
+func New(deps Deps) *Handlers {
+	h := &Handlers{Deps: deps, sessions: newFetchSessions(int(deps.Config().FetchSessionSlots))}
+	h.producerIDs.allocate = h.allocateProducerIDs
+	return h
+}
+
+// allocateProducerIDs gets this broker's next block of producer ids.
+func (h *Handlers) allocateProducerIDs(ctx context.Context) (ids.ProducerID, int32, error) {
+	b, ok := h.Image().Broker(h.Node)
+	if !ok {
+		return ids.NoProducerID, 0, fmt.Errorf("broker %d has not registered yet: %w", h.Node, kerr.CoordinatorNotAvailable)
+	}
+	return h.Controller.AllocateProducerIDs(ctx, h.Node, b.Epoch)
+}
+
+// within returns a context that ends when the request's own time-out does.
+func within(x *server.Exchange, timeoutMs int32) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(x.Context(), time.Duration(max(timeoutMs, 0))*time.Millisecond)
+}

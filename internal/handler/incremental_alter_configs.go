@@ -1,0 +1,19 @@
+package handler
+
+import (
+	"github.com/moldau/moldau/internal/server"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// IncrementalAlterConfigs: v0-v1 (KIP-339), for topics and brokers
+func init() {
+	register(kmsg.IncrementalAlterConfigs, 0, 1, incrementalAlterConfigs, "of topics and brokers")
+}
+
+func incrementalAlterConfigs(h *Handlers, x *server.Exchange) {
+	var req kmsg.IncrementalAlterConfigsRequest
+	if !decode(x, &req) {
+		return
+	}
+	reply(x, h.Controller.IncrementalAlterConfigs(x.Context(), h.Node, &req))
+}
