@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# powerloss.sh cuts the power of a whole broker in memory: 200 workloads, each cut at every sync and rename and at 50 writes (package
+# sim). Then it leaves out each sync of the code in turn, which some workload must notice. About 40 min on two cores.
+#   FIRST=1 SEEDS=200   which workloads
+#   OMIT_SEEDS=20       how many of them may look for a sync that is left out; 0 skips that part
+#   JOBS=2              how many processes at a time
+#   RESULTS=DIR         one line for each workload and sync; what has a line there is not run again, so an interrupted run goes on
+# Result lines go to standard output in the end. Status 1 where a promise was broken or a sync is not needed.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/../.." && pwd)
+results=${RESULTS:-$root/bin/powerloss}
+first=${FIRST:-1} seeds=${SEEDS:-200} omit_seeds=${OMIT_SEEDS:-20} jobs=${JOBS:-2}
+mkdir -p "$results"
+binary=$results/sim.test
+(cd "$root" && go test -c -o "$binary" ./sim)
+cd "$root/sim"
+
+# once FILE NAME COMMAND... writes the line of one run. A process that dies counts as a failure that names its last words.
+once() {
+  local file=$1 name=$2
+  shift 2
+  [ -s "$file" ] && return
+  if "$@" >"$file.out" 2>&1; then status=ok; else status=FAILED; fi
+  { printf '%s %s ' "$status" "$name"; grep -E 'seed [0-9]+:|notice|^panic:|^fatal' "$file.out" | head -1 | sed 's/^ *[a-z_]*\.go:[0-9]*: //' | cut -c1-600 || true; echo; } | head -1 >"$file.new"
+  mv "$file.new" "$file"
+  rm "$file.out"
+}
+seed() { once "$results/seed.$1" "workload $1" env GOGC=400 FIRST="$1" SEEDS=1 "$binary" -test.run '^TestPowerLoss$' -test.v -test.timeout 30m; }
+omit() {
+  local file
+  file=$results/omit.$(printf %s "$1" | tr -c 'A-Za-z0-9\n' _)
+  once "$file" "without" env GOGC=400 OMIT="$1" FIRST="$first" SEEDS="$omit_seeds" "$binary" -test.run '^TestEverySyncIsNeeded$' -test.v -test.timeout 2h
+}
+export -f once seed omit
+export results binary first omit_seeds
+
+seq "$first" $((first + seeds - 1)) | xargs -P "$jobs" -I{} bash -c 'seed {}'
+if [ "$omit_seeds" -gt 0 ]; then
+  OMIT=list FIRST=$first SEEDS=30 "$binary" -test.run '^TestEverySyncIsNeeded$' | sed -n 's/^sync: //p' >"$results/syncs"
+  tr '\n' '\0' <"$results/syncs" | xargs -0 -P "$jobs" -I{} bash -c 'omit "$1"' _ {}
+fi
+sort -V "$results"/seed.* 
+cat "$results"/omit.* 2>/dev/null || true
+ok=$(cat "$results"/seed.* | grep -c '^ok' || true)
+noticed=$(cat "$results"/omit.* 2>/dev/null | grep -c '^ok' || true)
+missed=$(cat "$results"/omit.* 2>/dev/null | grep -c 'noticed by none' || true)
+echo "power loss: $ok of $(ls "$results"/seed.* | wc -l) workloads keep what was promised; $noticed syncs needed, $missed not"
+! grep -q '^FAILED' "$results"/seed.* && [ "$missed" = 0 ]

@@ -1,0 +1,14 @@
+// Package history records what producers sent to a log, what was acknowledged and what was read at the end, and judges
+// offline whether an acknowledgement was kept: nothing acknowledged lost, nothing doubled, nothing out of order, nothing
+// torn, nothing that nobody sent.
+//
+// A history is a text file, one event a line, in the order in which the events happened to their producer:
+//
+//	S producer partition seq          sent (handed to the client)
+//	A producer partition seq offset   acknowledged at an offset
+//	R partition offset producer seq   read at the end, its content intact
+//	T partition offset                read at the end, its content not what any producer writes
+//
+// A producer numbers its records per partition from 0 upwards. Writer has a lock of its own; the rest is pure. There is
+// no counterpart in Kafka; the idea is Redpanda's consistency tests.
+package history

@@ -1,0 +1,104 @@
+package history
+
+import "fmt"
+
+// A Verdict is what a history shows.
+type Verdict struct {
+	Sent, Acked, Read int
+	Unacked           int // read although never acknowledged: allowed
+	Violations        []Violation
+}
+
+// A Violation is one broken promise.
+type Violation struct {
+	Kind string // "lost", "moved", "doubled", "reordered", "torn", "unsent", "gap", "one offset, two records", "acknowledged twice", "acknowledged unsent"
+	Text string
+}
+
+func (v Violation) String() string { return v.Kind + ": " + v.Text }
+
+// OK tells whether every promise was kept.
+func (v *Verdict) OK() bool { return len(v.Violations) == 0 }
+
+func (v *Verdict) add(kind, format string, args ...any) {
+	v.Violations = append(v.Violations, Violation{kind, fmt.Sprintf(format, args...)})
+}
+
+// Judge compares what was read with what was promised. Producers are idempotent and without transactions, so that a
+// partition has no gaps and no record twice.
+func (h *History) Judge() *Verdict {
+	v := &Verdict{Sent: len(h.Sent), Acked: len(h.Acked), Read: len(h.Reads)}
+	sent := make(map[ID]bool, len(h.Sent))
+	for _, id := range h.Sent {
+		sent[id] = true
+	}
+	acked := h.acks(v, sent)
+	at := h.reads(v, sent, acked)
+	for _, a := range h.Acked {
+		offset, ok := at[a.ID]
+		switch {
+		case !ok:
+			v.add("lost", "%v was acknowledged at %d and is not there", a.ID, a.Offset)
+		case offset != a.Offset:
+			v.add("moved", "%v was acknowledged at %d and is at %d", a.ID, a.Offset, offset)
+		}
+	}
+	return v
+}
+
+// acks checks the acknowledgements among themselves.
+func (h *History) acks(v *Verdict, sent map[ID]bool) map[ID]int64 {
+	type place struct {
+		partition int32
+		offset    int64
+	}
+	acked, taken := make(map[ID]int64, len(h.Acked)), make(map[place]ID, len(h.Acked))
+	for _, a := range h.Acked {
+		if !sent[a.ID] {
+			v.add("acknowledged unsent", "%v", a.ID)
+		}
+		if _, twice := acked[a.ID]; twice {
+			v.add("acknowledged twice", "%v", a.ID)
+		}
+		acked[a.ID] = a.Offset
+		p := place{a.ID.Partition, a.Offset}
+		if other, ok := taken[p]; ok && other != a.ID {
+			v.add("one offset, two records", "%v and %v were both acknowledged at %d", other, a.ID, a.Offset)
+		}
+		taken[p] = a.ID
+	}
+	return acked
+}
+
+// reads checks what was read, in its order, and returns where each record was found first.
+func (h *History) reads(v *Verdict, sent map[ID]bool, acked map[ID]int64) map[ID]int64 {
+	type stream struct{ producer, partition int32 }
+	at, last, next := make(map[ID]int64, len(h.Reads)), map[stream]int64{}, map[int32]int64{}
+	for _, r := range h.Reads {
+		if want, ok := next[r.Partition]; ok && r.Offset != want {
+			v.add("gap", "partition %d: offset %d where %d was due", r.Partition, r.Offset, want)
+		}
+		next[r.Partition] = r.Offset + 1
+		if r.Torn {
+			v.add("torn", "partition %d, offset %d", r.Partition, r.Offset)
+			continue
+		}
+		if !sent[r.ID] {
+			v.add("unsent", "%v at %d", r.ID, r.Offset)
+		}
+		if first, twice := at[r.ID]; twice {
+			v.add("doubled", "%v at %d and %d", r.ID, first, r.Offset)
+			continue
+		}
+		at[r.ID] = r.Offset
+		s := stream{r.ID.Producer, r.Partition}
+		if before, ok := last[s]; ok && r.ID.Seq < before {
+			v.add("reordered", "%v at %d follows number %d", r.ID, r.Offset, before)
+		}
+		last[s] = r.ID.Seq
+		if _, ok := acked[r.ID]; !ok {
+			v.Unacked++
+		}
+	}
+	return at
+}
