@@ -1,0 +1,76 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestCompareFindsWhatWentWrong(t *testing.T) {
+	want := makeRecords(300, 3, false, true)
+	for name, spoil := range map[string]func([]record) []record{
+		"lost":            func(r []record) []record { return slices.Delete(r, 100, 101) },
+		"lost at the end": func(r []record) []record { return r[:len(r)-1] },
+		"doubled":         func(r []record) []record { return slices.Insert(r, 100, r[100]) },
+		"reordered":       func(r []record) []record { r[3], r[6] = r[6], r[3]; r[3].partition, r[6].partition = 0, 0; return r },
+		"another value":   func(r []record) []record { r[9].value = append([]byte("x"), r[9].value...); return r },
+		"null for empty":  func(r []record) []record { r[19].value = nil; return r },
+		"empty for null":  func(r []record) []record { r[7].value = []byte{}; return r },
+		"another time":    func(r []record) []record { r[5].timestamp++; return r },
+		"a header less":   func(r []record) []record { r[1].headers = nil; return r },
+		"a null header": func(r []record) []record {
+			r[3].headers = slices.Clone(r[3].headers)
+			r[3].headers[3].value = []byte{}
+			return r
+		},
+		"partition": func(r []record) []record { r[299].partition = 7; return r },
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := compare(want, spoil(slices.Clone(want)), false, false); err == nil {
+				t.Error("not noticed")
+			}
+		})
+	}
+	if err := compare(want, slices.Clone(want), false, false); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFileKeepsRecords(t *testing.T) {
+	want := makeRecords(200, 3, false, true)
+	name := filepath.Join(t.TempDir(), "records")
+	if err := writeFile(name, want); err != nil {
+		t.Fatal(err)
+	}
+	got, err := readFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := compare(want, got, false, false); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestKcatOutputIsRead(t *testing.T) {
+	want := makeRecords(200, 3, false, true)
+	var b strings.Builder
+	for _, r := range want {
+		size := func(v []byte) int {
+			if v == nil {
+				return -1
+			}
+			return len(v)
+		}
+		fmt.Fprintf(&b, "%d %d %d %d\n%s%s%s\n", r.partition, r.timestamp, size(r.key), size(r.value), r.key, r.value, headerText(r.headers))
+	}
+	got, err := readKcat(bufio.NewReader(strings.NewReader(b.String())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := compare(want, got, false, true); err != nil {
+		t.Error(err)
+	}
+}
