@@ -1,0 +1,58 @@
+# Every target works from a clean clone. Suites that need other programs install them themselves.
+SHELL := /bin/bash
+BIN := bin/moldau
+
+.PHONY: all build run test race lint docs conformance oracle oracle-record crash bench weight files badinput fuzz full clean
+
+all: build
+
+build:
+	CGO_ENABLED=0 go build -trimpath -o $(BIN) ./cmd/moldau
+
+run: build          ## a broker on 127.0.0.1:9092 with its data in a temporary directory
+	$(BIN) dev
+
+test:               ## everything that needs nothing but Go
+	CGO_ENABLED=0 go test ./...
+
+race:               ## layers 0 to 4 under the race detector (needs a C compiler)
+	go test -race $(RACEFLAGS) ./internal/ids/... ./internal/invariant/... ./internal/deferred/... ./internal/vfs/... ./internal/wire/... \
+	  ./internal/record/... ./internal/log/... ./internal/metadata/... ./internal/quorum/... ./internal/controller/... \
+	  ./internal/partition/... ./internal/replica/...
+
+lint:               ## gofmt, vet for three systems, staticcheck, the table of layers
+	./.ci/lint
+
+docs:               ## the pages that come from tables in the code
+	go generate ./internal/config ./internal/handler
+
+oracle:             ## every advertised (API, version) against Apache Kafka's recorded answers, and against Apache Kafka itself
+	test/oracle/run.sh
+
+conformance:        ## clients that other people wrote; RECORDS=1000 for a short run, CLIENTS="kcat java-4.4" for some
+	test/conformance/run.sh $(CLIENTS)
+
+crash:              ## kill -9 under load, and power cuts simulated
+	test/crash/run.sh
+	test/crash/powerloss.sh
+
+bench:              ## Moldau and Apache Kafka in turn, as ratios
+	test/bench/run.sh
+
+weight:             ## start, memory, idle partitions and connections
+	test/bench/weight.sh
+
+files:              ## Apache Kafka's tools read our files, and we read Apache Kafka's
+	test/files/run.sh
+
+badinput:           ## what goes wrong gets one clear message
+	test/badinput/run.sh
+
+FUZZTIME ?= 60s
+fuzz:               ## each fuzz target for FUZZTIME
+	./.ci/fuzz $(FUZZTIME)
+
+full: test race lint fuzz oracle conformance files badinput crash weight bench   ## all acceptance
+
+clean:
+	rm -rf bin
