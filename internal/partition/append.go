@@ -27,7 +27,7 @@ func (p *Partition) AppendAsLeader(b record.Batch, acks int16) (log.Appended, er
 	if appended.Duplicate {
 		return appended, nil
 	}
-	p.appended(appended.LastOffset + 1)
+	p.advance(appended.LastOffset+1, ids.NoOffset)
 	if gated {
 		p.log.RequestSync()
 	}
@@ -47,27 +47,6 @@ func (p *Partition) appendLocked(b record.Batch, acks int16) (log.Appended, erro
 		}
 	}
 	return p.log.AppendAsLeader(b, p.mu.core.state.LeaderEpoch)
-}
-
-// appended is advance for the one event of the hot path, without a closure on the heap.
-func (p *Partition) appended(end ids.Offset) {
-	p.mu.RLock()
-	p.progress.Lock()
-	before := p.mu.core.highWatermark
-	p.mu.core.Appended(end)
-	hw, err := p.mu.core.Advance()
-	if hw > before {
-		p.log.SetHighWatermark(hw)
-	}
-	p.progress.Unlock()
-	p.mu.RUnlock()
-	if err != nil {
-		p.Close(fmt.Errorf("%s: %w", p.TopicPartition(), err))
-		return
-	}
-	if hw > before {
-		p.moved(hw)
-	}
 }
 
 // WhenCommitted tells w once everything below end (exclusive) is committed, at once

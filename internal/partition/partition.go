@@ -75,7 +75,7 @@ func (p *Partition) SetPolicy(policy Policy) {
 	p.policy.Store(&policy)
 	p.mu.core.SetDurability(policy.Durability)
 	p.mu.Unlock()
-	p.advance(func(*Core) {})
+	p.advance(ids.NoOffset, ids.NoOffset)
 	p.syncIfNeeded()
 }
 
@@ -88,7 +88,7 @@ func (p *Partition) SetState(s State) {
 	if !leads {
 		p.committed.Fail(kerr.NotLeaderForPartition)
 	}
-	p.advance(func(*Core) {})
+	p.advance(ids.NoOffset, ids.NoOffset)
 	p.syncIfNeeded()
 	p.watchers.tell()
 }
@@ -139,16 +139,18 @@ func (p *Partition) Close(err error) {
 
 // durable is the log's hook after each sync.
 func (p *Partition) durable(end ids.Offset) {
-	p.advance(func(c *Core) { c.Durable(end) })
+	p.advance(ids.NoOffset, end)
 }
 
-// advance tells the core what happened, moves the high watermark as far as it
-// then goes, and tells those who waited for that.
-func (p *Partition) advance(event func(*Core)) {
+// advance tells the core that the log ends at end and is synced up to durable, either of
+// which may be NoOffset for as before, moves the high watermark as far as it then goes, and
+// tells those who waited for that.
+func (p *Partition) advance(end, durable ids.Offset) {
 	p.mu.RLock()
 	p.progress.Lock()
 	before := p.mu.core.highWatermark
-	event(&p.mu.core)
+	p.mu.core.Appended(end)
+	p.mu.core.Durable(durable)
 	hw, err := p.mu.core.Advance()
 	if hw > before {
 		p.log.SetHighWatermark(hw)
