@@ -3,6 +3,7 @@ package log
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -23,6 +24,9 @@ type promise struct {
 	durable  ids.Offset // everything below is there
 	start    ids.Offset // everything below is deleted for good
 	mayStart ids.Offset // as far as deletions have begun
+	// values is what had been appended by then: the log may be deleted, or cut, and written anew
+	// while the copy of its disk is judged.
+	values map[ids.Offset]string
 }
 
 // crashRun is a store under a seeded workload, cut at each step that changes the disk.
@@ -61,6 +65,10 @@ func crashLogConfig() Config {
 	return cfg
 }
 
+func (p promise) String() string {
+	return fmt.Sprintf("{durable:%d start:%d mayStart:%d}", p.durable, p.start, p.mayStart)
+}
+
 // cut takes the power away from a copy of the disk and judges what is left.
 func (r *crashRun) cut(e vfs.Event) {
 	if e.Op != vfs.OpSync && e.Op != vfs.OpSyncDir && e.Op != vfs.OpSyncFS && e.Op != vfs.OpRename && e.N%3 != 0 {
@@ -69,7 +77,7 @@ func (r *crashRun) cut(e vfs.Event) {
 	r.mu.Lock()
 	promises := make(map[ids.TopicPartition]promise)
 	for tp, l := range r.mu.logs {
-		promises[tp] = promise{durable: l.DurableEnd(), start: r.mu.started[tp]}
+		promises[tp] = promise{durable: l.DurableEnd(), start: r.mu.started[tp], values: maps.Clone(r.mu.values[tp])}
 	}
 	clone := r.mem.CrashClone(vfs.SomeUnsynced, r.seed<<20+uint64(e.N))
 	for tp, p := range promises {
@@ -100,7 +108,7 @@ func (r *crashRun) judge(disk *vfs.Mem, promises map[ids.TopicPartition]promise)
 	defer killed(s)
 	for tp, p := range promises {
 		if err := r.keeps(s, tp, p); err != nil {
-			return fmt.Errorf("%s, promised %+v: %w", tp, p, err)
+			return fmt.Errorf("%s, promised %s: %w", tp, p, err)
 		}
 	}
 	type content struct{ least, most string }
@@ -184,11 +192,9 @@ func (r *crashRun) keeps(s *Store, tp ids.TopicPartition, p promise) (err error)
 	if l.StartOffset() > p.mayStart {
 		return fmt.Errorf("it starts at %d, and nobody deleted records up to there", l.StartOffset())
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	next := l.StartOffset()
 	if err := eachRecord(l, func(o ids.Offset, v string) {
-		if want := r.mu.values[tp][o]; err == nil && (v != want || o != next) {
+		if want := p.values[o]; err == nil && (v != want || o != next) {
 			err = fmt.Errorf("offset %d, read after %d, holds %.20q, want %.20q", o, next-1, v, want)
 		}
 		next = o + 1
