@@ -87,7 +87,12 @@ func (l *Log) writeCheckpoint(c *checkpoint) error {
 			return err
 		}
 	}
-	return nil // an index whose name a crash takes is made again
+	// An index whose name a crash has taken would be made again, and after a second crash be there
+	// with nothing of it on the disk, while the recovery point says that it can be believed.
+	if err := l.env.fs.SyncDir(l.dir); err != nil {
+		return fmt.Errorf("syncing directory %s: %w", l.dir, err)
+	}
+	return nil
 }
 
 // closeClean makes the log durable so that the next open has nothing to check, and ends it. Nobody
