@@ -10,8 +10,8 @@ import (
 	"github.com/moldau/moldau/internal/vfs"
 )
 
-// writesCut is how many of the writes of a workload are cut, drawn from all of them.
-const writesCut = 50
+// writesCut is how many of the writes of a life are cut, drawn from all of them: 50 or more of a workload.
+const writesCut = (50 + livesMin - 1) / livesMin
 
 // cutter takes the disk's state before and after every sync and every rename, before some
 // writes, and after some acknowledgements.
@@ -179,5 +179,11 @@ func (c *cutter) now(what vfs.Unsynced, at string) *cut {
 	return k
 }
 
-// all are the cuts that were kept.
-func (c *cutter) all() []*cut { return append(c.mu.cuts, c.mu.atWrites...) }
+// take returns the cuts of the life that has ended, and lets go of them.
+func (c *cutter) take() []*cut {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := append(c.mu.cuts, c.mu.atWrites...)
+	c.mu.cuts, c.mu.atWrites, c.mu.writes = nil, nil, 0
+	return all
+}

@@ -24,24 +24,24 @@ type outcome struct {
 func powerLoss(seed uint64, oneIn int, omitted omission, logger *slog.Logger) outcome {
 	w := newWorkload(seed, omitted, logger)
 	out := outcome{seed: seed, syncs: w.cutter.mu.syncs}
-	err := w.run()
-	cuts := w.cutter.all()
-	out.records, out.cuts = w.sent, len(cuts)
+	j := &judge{workload: w, rng: rand.New(rand.NewPCG(seed, 3)), omitted: omitted}
+	err := w.run(func(cuts []*cut) error {
+		out.cuts += len(cuts)
+		for i, c := range cuts {
+			cuts[i] = nil // its disk may go
+			if j.rng.IntN(oneIn) > 0 {
+				continue
+			}
+			out.judged++
+			if err := j.judge(c); err != nil {
+				return fmt.Errorf("power cut in %s (%v, seed %d, instants %d to %d): %w", c.at, unsynced(c.what), c.seed, c.from, c.to, err)
+			}
+		}
+		return nil
+	})
+	out.records = w.sent
 	if err != nil {
 		out.failure = err.Error()
-		return out
-	}
-	j := &judge{workload: w, rng: rand.New(rand.NewPCG(seed, 3)), omitted: omitted}
-	for i, c := range cuts {
-		cuts[i] = nil
-		if j.rng.IntN(oneIn) > 0 {
-			continue
-		}
-		out.judged++
-		if err := j.judge(c); err != nil {
-			out.failure = fmt.Sprintf("power cut %s (%v, seed %d, instants %d to %d): %v", c.at, unsynced(c.what), c.seed, c.from, c.to, err)
-			return out
-		}
 	}
 	return out
 }

@@ -85,17 +85,22 @@ func (w *workload) faulty() error {
 // recordsMin is how many records a workload sends at least.
 const recordsMin = 200
 
-// run lives until enough has been sent and three lives are over. An error says what a broker
-// did wrong; cuts are judged elsewhere.
-func (w *workload) run() error {
-	for life := 0; life < 3 || w.sent < recordsMin; life++ {
+// run lives until enough has been sent and three lives are over, and gives the cuts of each life
+// to judge. An error says what a broker did wrong.
+func (w *workload) run(judge func([]*cut) error) error {
+	for life := 0; life < livesMin || w.sent < recordsMin; life++ {
 		if err := w.live(life); err != nil {
 			w.abandon()
 			return fmt.Errorf("life %d: %w", life, err)
 		}
+		if err := judge(w.cutter.take()); err != nil {
+			return err
+		}
 	}
 	return nil
 }
+
+const livesMin = 3
 
 // ending is how a life ends.
 type ending int
