@@ -23,5 +23,8 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 	case err != nil:
 		return nil, fmt.Errorf("cannot listen on %s: check the address in listeners: %w", address, err)
 	}
+	if tcp := l.(*net.TCPListener); tcp.Addr().(*net.TCPAddr).IP.IsLoopback() {
+		unpace(tcp)
+	}
 	return l, nil
 }
