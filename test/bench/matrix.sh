@@ -27,8 +27,10 @@ for rep in $(seq "$reps"); do
 	run reqs -api produce -topic "$t-raw64" -partitions 6 -conns 2 -depth 8 -records 64 -duration "$seconds"
 	run reqs -api produce -topic "$t-raw1" -partitions 6 -conns 2 -depth 32 -records 1 -duration "$seconds"
 	run reqs -api produce -topic "$t-one" -partitions 6 -conns 1 -depth 1 -records 1 -duration "$seconds"
-	run reqs -api fetch -topic "$t-raw" -conns 2 -depth 2 -duration "$seconds"
-	gone "$t-raw"
+	# 2 GB, written just before: what a broker has written above, and with it what is still in the page cache, depends on its speed.
+	run reqs -api produce -topic "$t-get" -partitions 2 -conns 2 -depth 4 -records 1000 -requests 1000 >/dev/null
+	run reqs -api fetch -topic "$t-get" -conns 2 -depth 2 -duration "$seconds"
+	gone "$t-raw" "$t-get"
 	run reqs -api apiversions -topic "$t-1k" -conns 2 -depth 64 -duration "$seconds"
 	run reqs -api metadata -topic "$t-1k" -conns 2 -depth 64 -duration "$seconds"
 	run e2e -topic "$t-e2e" -partitions 6 -rate 1000 -duration 12s

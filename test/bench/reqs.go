@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,14 +41,8 @@ type counts struct{ requests, records, bytes int64 }
 
 func runReqs(args []string) error {
 	c := newConfig("reqs")
-	api := c.String("api", "produce", "produce, fetch, metadata or apiversions")
-	conns := c.Int("conns", 1, "connections; the n-th uses partition n of the topic, round again")
-	depth := c.Int("depth", 4, "unanswered requests on a connection")
-	size := c.Int("size", 1024, "bytes of a record's value, for produce")
-	perBatch := c.Int("records", 64, "records of a batch, for produce")
-	acks := c.Int("acks", -1, "1 or -1 (all), for produce")
-	maxBytes := c.Int("fetch-bytes", 1<<20, "greatest answer to a fetch")
-	duration := c.Duration("duration", 10*time.Second, "how long to send")
+	var q asking
+	q.flags(c)
 	ctx, cancel, err := c.parse(args)
 	if err != nil {
 		return err
@@ -56,92 +51,20 @@ func runReqs(args []string) error {
 	if _, err := c.ensureTopic(ctx); err != nil {
 		return err
 	}
-	cl, err := c.client()
+	streams, err := q.open(ctx, c)
+	defer func() {
+		for _, s := range streams {
+			s.conn.Close()
+		}
+	}()
 	if err != nil {
 		return err
 	}
-	defer cl.Close()
-	adm := kadm.NewClient(cl)
-	meta, err := adm.Metadata(ctx, c.topic)
-	if err != nil {
-		return err
-	}
-	versions, err := adm.ApiVersions(ctx)
-	if err != nil {
-		return err
-	}
-	first, _, err := c.bounds(ctx)
-	if err != nil {
-		return err
-	}
-
-	streams := make([]*stream, *conns)
-	for i := range streams {
-		partition := int32(i % len(first))
-		leader := meta.Topics[c.topic].Partitions[partition].Leader
-		at := -1
-		for j, b := range meta.Brokers {
-			if b.NodeID == leader {
-				at = j
-			}
-		}
-		if at < 0 {
-			return fmt.Errorf("partition %d has no leader", partition)
-		}
-		conn, err := net.Dial("tcp", net.JoinHostPort(meta.Brokers[at].Host, fmt.Sprint(meta.Brokers[at].Port)))
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
-		s := &stream{conn: conn, latency: measure.NewHistogram(), fixed: true}
-		var req kmsg.Request
-		switch *api {
-		case "produce":
-			req = s.produce(c.topic, partition, int16(*acks), *perBatch, *size)
-		case "fetch":
-			req = s.fetch(c.topic, partition, first[partition], *depth, *maxBytes)
-		case "metadata":
-			m := kmsg.NewMetadataRequest()
-			t := kmsg.NewMetadataRequestTopic()
-			t.Topic = &c.topic
-			m.Topics = append(m.Topics, t)
-			req = &m
-		case "apiversions":
-			a := kmsg.NewApiVersionsRequest()
-			a.ClientSoftwareName, a.ClientSoftwareVersion = "bench", "1"
-			req = &a
-		default:
-			return fmt.Errorf("no api %q", *api)
-		}
-		theirs := versions[leader]
-		v, ok := theirs.KeyMaxVersion(req.Key())
-		if !ok {
-			return fmt.Errorf("the broker has no %s", *api)
-		}
-		v = min(v, req.MaxVersion())
-		switch req.(type) {
-		case *kmsg.ProduceRequest:
-			v = min(v, maxProduceVersion)
-		case *kmsg.FetchRequest:
-			v = min(v, maxFetchVersion)
-		case *kmsg.MetadataRequest:
-			v = min(v, 9)
-		}
-		req.SetVersion(v)
-		if s.ask == nil {
-			s.ask = func(int) kmsg.Request { return req }
-		}
-		if s.answer == nil {
-			s.answer = func(int, kmsg.Response) (int, int, error) { return 0, 0, nil }
-		}
-		streams[i] = s
-	}
-
 	m := c.meter()
-	stop := m.Start.Add(*duration)
+	stop := m.Start.Add(q.duration)
 	var wg sync.WaitGroup
 	for _, s := range streams {
-		wg.Go(func() { s.err = s.run(ctx, *depth, stop) })
+		wg.Go(func() { s.err = s.run(ctx, q.depth, q.requests, stop) })
 	}
 	wg.Wait()
 	var sum counts
@@ -163,6 +86,122 @@ func runReqs(args []string) error {
 		r.Extra["broker_us_per_request"] = measure.Round(r.Broker.CPU * 1e6 / float64(sum.requests))
 	}
 	return r.Print()
+}
+
+// asking is what the reqs command sends.
+type asking struct {
+	api            string
+	conns, depth   int
+	size, perBatch int
+	acks, maxBytes int
+	requests       int
+	duration       time.Duration
+}
+
+func (q *asking) flags(c *config) {
+	c.StringVar(&q.api, "api", "produce", "produce, fetch, metadata or apiversions")
+	c.IntVar(&q.conns, "conns", 1, "connections; the n-th uses partition n of the topic, round again")
+	c.IntVar(&q.depth, "depth", 4, "unanswered requests on a connection")
+	c.IntVar(&q.size, "size", 1024, "bytes of a record's value, for produce")
+	c.IntVar(&q.perBatch, "records", 64, "records of a batch, for produce")
+	c.IntVar(&q.acks, "acks", -1, "1 or -1 (all), for produce")
+	c.IntVar(&q.maxBytes, "fetch-bytes", 1<<20, "greatest answer to a fetch")
+	c.IntVar(&q.requests, "requests", 0, "stop a connection after so many; 0: only by -duration")
+	c.DurationVar(&q.duration, "duration", 10*time.Second, "how long to send")
+}
+
+// open connects the streams, each to the leader of its partition. Where it fails it returns
+// those that are connected already.
+func (q *asking) open(ctx context.Context, c *config) ([]*stream, error) {
+	cl, err := c.client()
+	if err != nil {
+		return nil, err
+	}
+	defer cl.Close()
+	adm := kadm.NewClient(cl)
+	meta, err := adm.Metadata(ctx, c.topic)
+	if err != nil {
+		return nil, err
+	}
+	versions, err := adm.ApiVersions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	first, _, err := c.bounds(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var streams []*stream
+	for i := range q.conns {
+		partition := int32(i % len(first))
+		leader := meta.Topics[c.topic].Partitions[partition].Leader
+		at := slices.IndexFunc(meta.Brokers, func(b kadm.BrokerDetail) bool { return b.NodeID == leader })
+		if at < 0 {
+			return streams, fmt.Errorf("partition %d has no leader", partition)
+		}
+		s := &stream{latency: measure.NewHistogram(), fixed: true}
+		req, err := q.request(s, c.topic, partition, first[partition])
+		if err == nil {
+			err = s.version(req, versions[leader])
+		}
+		if err == nil {
+			s.conn, err = net.Dial("tcp", net.JoinHostPort(meta.Brokers[at].Host, fmt.Sprint(meta.Brokers[at].Port)))
+		}
+		if err != nil {
+			return streams, err
+		}
+		streams = append(streams, s)
+	}
+	return streams, nil
+}
+
+// request has s ask what the flags say, of one partition.
+func (q *asking) request(s *stream, topic string, partition int32, first int64) (kmsg.Request, error) {
+	var req kmsg.Request
+	switch q.api {
+	case "produce":
+		req = s.produce(topic, partition, int16(q.acks), q.perBatch, q.size)
+	case "fetch":
+		req = s.fetch(topic, partition, first, q.depth, q.maxBytes)
+	case "metadata":
+		m := kmsg.NewMetadataRequest()
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = &topic
+		m.Topics = append(m.Topics, t)
+		req = &m
+	case "apiversions":
+		a := kmsg.NewApiVersionsRequest()
+		a.ClientSoftwareName, a.ClientSoftwareVersion = "bench", "1"
+		req = &a
+	default:
+		return nil, fmt.Errorf("no api %q", q.api)
+	}
+	if s.ask == nil {
+		s.ask = func(int) kmsg.Request { return req }
+	}
+	if s.answer == nil {
+		s.answer = func(int, kmsg.Response) (int, int, error) { return 0, 0, nil }
+	}
+	return req, nil
+}
+
+// version sets the version of req: the greatest that both sides have and that names topics.
+func (s *stream) version(req kmsg.Request, theirs kadm.BrokerApiVersions) error {
+	v, ok := theirs.KeyMaxVersion(req.Key())
+	if !ok {
+		return fmt.Errorf("the broker has no %s", kmsg.NameForKey(req.Key()))
+	}
+	v = min(v, req.MaxVersion())
+	switch req.(type) {
+	case *kmsg.ProduceRequest:
+		v = min(v, maxProduceVersion)
+	case *kmsg.FetchRequest:
+		v = min(v, maxFetchVersion)
+	case *kmsg.MetadataRequest:
+		v = min(v, 9)
+	}
+	req.SetVersion(v)
+	return nil
 }
 
 // produce sends one prepared batch again and again; the batch names no producer, so the broker keeps every copy.
@@ -263,54 +302,72 @@ func newBatch(records, size int) []byte {
 	return b
 }
 
-// run sends until stop with at most depth requests unanswered, and then awaits the answers still due.
-func (s *stream) run(ctx context.Context, depth int, stop time.Time) error {
+// flight is a request that has no answer yet.
+type flight struct {
+	slot int
+	sent time.Time
+}
+
+// run sends until stop, or most requests where that is not 0, with at most depth unanswered,
+// and then awaits the answers still due.
+func (s *stream) run(ctx context.Context, depth, most int, stop time.Time) error {
 	if deadline, ok := ctx.Deadline(); ok {
 		s.conn.SetDeadline(deadline)
-	}
-	type flight struct {
-		slot int
-		sent time.Time
 	}
 	free, flights := make(chan int, depth), make(chan flight, depth)
 	for slot := range depth {
 		free <- slot
 	}
 	sent := make(chan error, 1)
-	example := s.ask(0)
+	receive := s.receiver(s.ask(0))
 	go func() {
 		defer close(flights)
-		w := bufio.NewWriterSize(s.conn, 64<<10)
-		formatter := kmsg.NewRequestFormatter(kmsg.FormatterClientID("bench"))
-		var frame []byte
-		for id := int32(0); time.Now().Before(stop); id++ {
-			var slot int
-			select {
-			case slot = <-free:
-			default: // about to wait: what is written must be on its way
-				if err := w.Flush(); err != nil {
-					sent <- err
-					return
-				}
-				var ok bool
-				if slot, ok = <-free; !ok {
-					sent <- nil
-					return
-				}
+		sent <- s.send(free, flights, most, stop)
+	}()
+	for f := range flights {
+		if err := receive(f); err != nil {
+			close(free)
+			s.conn.Close()
+			return err
+		}
+		free <- f.slot
+	}
+	return <-sent
+}
+
+// send sends while there are free slots, until stop or until free is closed.
+func (s *stream) send(free <-chan int, flights chan<- flight, most int, stop time.Time) error {
+	w := bufio.NewWriterSize(s.conn, 64<<10)
+	formatter := kmsg.NewRequestFormatter(kmsg.FormatterClientID("bench"))
+	var frame []byte
+	for id := int32(0); time.Now().Before(stop) && (most == 0 || int(id) < most); id++ {
+		var slot int
+		select {
+		case slot = <-free:
+		default: // about to wait: what is written must be on its way
+			if err := w.Flush(); err != nil {
+				return err
 			}
-			if frame == nil || !s.fixed {
-				frame = formatter.AppendRequest(frame[:0], s.ask(slot), id)
-			} else {
-				binary.BigEndian.PutUint32(frame[8:], uint32(id))
-			}
-			flights <- flight{slot, time.Now()}
-			if _, err := w.Write(frame); err != nil {
-				sent <- err
-				return
+			var ok bool
+			if slot, ok = <-free; !ok {
+				return nil
 			}
 		}
-		sent <- w.Flush()
-	}()
+		if frame == nil || !s.fixed {
+			frame = formatter.AppendRequest(frame[:0], s.ask(slot), id)
+		} else {
+			binary.BigEndian.PutUint32(frame[8:], uint32(id))
+		}
+		flights <- flight{slot, time.Now()}
+		if _, err := w.Write(frame); err != nil {
+			return err
+		}
+	}
+	return w.Flush()
+}
+
+// receiver returns a function that reads and checks the answer of the next request, which is like example.
+func (s *stream) receiver(example kmsg.Request) func(flight) error {
 	r := bufio.NewReaderSize(s.conn, 64<<10)
 	var body []byte
 	head := 4 // the correlation id, and behind it no tags
@@ -318,7 +375,7 @@ func (s *stream) run(ctx context.Context, depth int, stop time.Time) error {
 		head = 5
 	}
 	resp := example.ResponseKind()
-	receive := func(f flight) error {
+	return func(f flight) error {
 		var length [4]byte
 		if _, err := io.ReadFull(r, length[:]); err != nil {
 			return err
@@ -346,13 +403,4 @@ func (s *stream) run(ctx context.Context, depth int, stop time.Time) error {
 		s.count.bytes += int64(bytes)
 		return err
 	}
-	for f := range flights {
-		if err := receive(f); err != nil {
-			close(free)
-			s.conn.Close()
-			return err
-		}
-		free <- f.slot
-	}
-	return <-sent
 }
