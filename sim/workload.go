@@ -477,7 +477,12 @@ func (w *workload) repeat() error {
 		for _, p := range t.partitions {
 			// A producer whose records have all been deleted may be forgotten, as in Kafka.
 			start := p.start()
-			all = append(all, lastFive(p, func(b *batch) bool { return b.acked < never && b.dead == never && b.offset >= start })...)
+			// One that was never acknowledged may have survived a kill. It is one of the five then, but nobody knows where it is.
+			for _, b := range lastFive(p, func(b *batch) bool { return b.dead == never && (b.acked == never || b.offset >= start) }) {
+				if b.acked < never {
+					all = append(all, b)
+				}
+			}
 		}
 	}
 	if len(all) == 0 {
