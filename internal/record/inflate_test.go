@@ -308,6 +308,7 @@ func TestForeignFrames(t *testing.T) {
 		return buf.Bytes()
 	}
 	small, large := text(1000), text(5<<20)
+	dense := bytes.Repeat(text(1000), 200)
 	for _, c := range []struct {
 		name    string
 		codec   Codec
@@ -328,6 +329,7 @@ func TestForeignFrames(t *testing.T) {
 		{"zstd, window of 8 MiB", Zstd, zstdFrame(large, true, zstd.WithWindowSize(8<<20)), large, pieceMaxBytes},
 		{"zstd, window of 128 MiB", Zstd, zstdFrame(large, true, zstd.WithWindowSize(128<<20)), large, pieceMaxBytes},
 		{"zstd, window of 128 MiB for little", Zstd, zstdFrame(small, true, zstd.WithWindowSize(128<<20)), small, pieceMaxBytes},
+		{"zstd without a size, more than guessed and not a whole number of blocks", Zstd, zstdFrame(dense, true), dense, pieceMaxBytes},
 		{"zstd without checksum", Zstd, zstdFrame(large, true, zstd.WithEncoderCRC(false)), large, pieceMaxBytes},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -2,7 +2,6 @@ package record
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -75,10 +74,9 @@ func (z *zstdInflater) open(payload []byte) (err error) {
 	if err == nil {
 		return nil
 	}
+	// Where the destination ends inside a block the decoder blames the block, so that only
+	// the stream knows whether the payload is damaged or just large.
 	z.whole = nil
-	if !errors.Is(err, zstd.ErrDecoderSizeExceeded) {
-		return err
-	}
 	windowBytes := uint64(zstdWindowBytes)
 	if needsWideZstd(payload) {
 		windowBytes = zstdWideWindowBytes
