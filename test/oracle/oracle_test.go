@@ -69,6 +69,7 @@ func (s *suite) run() {
 	s.fetchSessions()
 	s.listOffsets()
 	s.leaderEpochs()
+	s.describeProducers()
 	s.initProducerID()
 	s.describeConfigs()
 	s.alterConfigs()
