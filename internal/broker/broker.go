@@ -334,6 +334,7 @@ func (b *Broker) accept(context.Context) error {
 		Node:       b.cfg.NodeID,
 		Image:      b.metadata.Image,
 		Partitions: b.table,
+		LogDirs:    b.store,
 		Controller: b.controller,
 		Config:     b.current.Load,
 		Logger:     b.deps.Logger,

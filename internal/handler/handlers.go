@@ -37,6 +37,7 @@ type Deps struct {
 	Node       ids.NodeID
 	Image      func() *metadata.Image
 	Partitions Partitions
+	LogDirs    LogDirs
 	Controller Controller
 	Config     func() *config.Broker // of now, dynamic configs included
 	Logger     *slog.Logger

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -60,7 +61,7 @@ func startBroker(t testing.TB, settings ...string) *broker {
 	return startBrokerOn(t, vfs.NewMem(), "/data", settings...)
 }
 
-// startBrokerOn starts a broker on a directory of a file system.
+// startBrokerOn starts a broker on a directory of a file system, or on several with commas between.
 func startBrokerOn(t testing.TB, fs vfs.FS, dir string, settings ...string) *broker {
 	t.Helper()
 	entries := []config.Entry{{Name: "node.id", Value: fmt.Sprint(testNode)}, {Name: "log.dirs", Value: dir}}
@@ -79,7 +80,7 @@ func startBrokerOn(t testing.TB, fs vfs.FS, dir string, settings ...string) *bro
 	b.image.Store(metadata.NewDelta(nil).Apply(0, 0))
 	discard := slog.New(slog.DiscardHandler)
 	b.store, err = log.OpenStore(log.StoreConfig{
-		FS: fs, Dirs: []string{dir}, NodeID: testNode, ClusterID: testCluster, Logger: discard,
+		FS: fs, Dirs: strings.Split(dir, ","), NodeID: testNode, ClusterID: testCluster, Logger: discard,
 		Config: func(string) log.Config { return log.DefaultConfig() },
 	})
 	if err != nil {
@@ -94,7 +95,7 @@ func startBrokerOn(t testing.TB, fs vfs.FS, dir string, settings ...string) *bro
 			Endpoints: []metadata.Endpoint{{Listener: testListener, Host: testHost, Port: testPort}},
 		})
 	b.handlers = New(Deps{
-		Node: testNode, Image: b.image.Load, Partitions: b.table, Controller: b,
+		Node: testNode, Image: b.image.Load, Partitions: b.table, LogDirs: b.store, Controller: b,
 		Config: func() *config.Broker { return b.config }, Logger: discard,
 	})
 	if b.srv, err = server.New(server.DefaultConfig(), server.Deps{Handler: b.handlers, Logger: discard}); err != nil {

@@ -127,6 +127,9 @@ func (l *Log) TopicID() ids.TopicID { return l.id }
 // Dir returns the partition's directory, which a log that was never appended to has not made.
 func (l *Log) Dir() string { return l.dir }
 
+// DataDir returns the data directory that Dir is in, or will be.
+func (l *Log) DataDir() string { return l.root }
+
 // Config returns what SetConfig set last.
 func (l *Log) Config() Config { return *l.config.Load() }
 

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"log/slog"
 	"maps"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -193,6 +194,16 @@ func (s *Store) Dirs() []DirInfo {
 		infos = append(infos, DirInfo{d.path, d.id, d.err(), d.env.full.Load(), logs[d.path]})
 	}
 	return infos
+}
+
+// Volume returns the size of the file system that holds a data directory and what this process
+// may still write there; -1 for both where the system does not tell.
+func (s *Store) Volume(dir string) (totalBytes, usableBytes int64) {
+	free, total, err := s.cfg.FS.Usage(dir)
+	if err != nil {
+		return -1, -1
+	}
+	return int64(min(total, math.MaxInt64)), int64(min(free, math.MaxInt64))
 }
 
 // Create makes the log of a partition in the directory that has the fewest. It touches no

@@ -499,3 +499,29 @@ func heapBytes() uint64 {
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
+
+func TestVolume(t *testing.T) {
+	mem := vfs.NewMem()
+	mem.SetCapacity(8 << 20)
+	fsys := vfs.NewFault(mem)
+	s := openedStore(t, storeConfig(fsys, "/a", "/b"))
+	defer s.Close()
+	if total, usable := s.Volume("/b"); total != 8<<20 || usable <= 0 || usable >= total {
+		t.Errorf("%d of %d bytes are usable", usable, total)
+	}
+	fsys.Inject(vfs.Rule{Ops: []vfs.Op{vfs.OpUsage}, Err: errors.ErrUnsupported})
+	if total, usable := s.Volume("/b"); total != -1 || usable != -1 {
+		t.Errorf("%d of %d bytes, of a system that does not tell", usable, total)
+	}
+}
+
+func TestDataDir(t *testing.T) {
+	s := openedStore(t, storeConfig(vfs.NewMem(), "/a", "/b"))
+	defer s.Close()
+	for i, want := range []string{"/a", "/b", "/a"} {
+		l := createdLog(t, s, partition("t", int32(i)))
+		if l.DataDir() != want || filepath.Dir(l.Dir()) != want {
+			t.Errorf("log %d is in %s, its directory in %s; want %s", i, l.DataDir(), l.Dir(), want)
+		}
+	}
+}

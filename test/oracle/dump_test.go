@@ -222,6 +222,8 @@ func (d *dumper) text(name, v string, parent reflect.Value) string {
 		return "<text>"
 	case "ClusterID":
 		return "<id>"
+	case "Dir":
+		return "<dir>"
 	case "Host":
 		return "<host>"
 	case "ResourceName":
@@ -246,6 +248,8 @@ func (d *dumper) number(name string, n int64) string {
 		return "<id>"
 	case n == 0:
 		return ""
+	case (name == "TotalBytes" || name == "UsableBytes") && n > 0:
+		return "<bytes>"
 	case name == "Port":
 		return "<port>"
 	case name == "SessionID":

@@ -70,6 +70,7 @@ func (s *suite) run() {
 	s.listOffsets()
 	s.leaderEpochs()
 	s.describeProducers()
+	s.describeLogDirs()
 	s.initProducerID()
 	s.describeConfigs()
 	s.alterConfigs()

@@ -14,7 +14,7 @@ import (
 // versions are the ranges that Kafka 4.3 serves of the APIs that Moldau has.
 var versions = map[int16][2]int16{
 	0: {0, 13}, 1: {4, 18}, 2: {1, 11}, 3: {0, 13}, 18: {0, 4}, 19: {2, 7}, 20: {1, 6}, 21: {0, 2}, 22: {0, 5},
-	23: {2, 4}, 32: {1, 4}, 37: {0, 3}, 44: {0, 1}, 60: {0, 2}, 61: {0, 0}, 75: {0, 0},
+	23: {2, 4}, 32: {1, 4}, 35: {1, 5}, 37: {0, 3}, 44: {0, 1}, 60: {0, 2}, 61: {0, 0}, 75: {0, 0},
 }
 
 type pair struct{ key, version int16 }
@@ -128,6 +128,9 @@ func (s *suite) await(conn net.Conn, req kmsg.Request) (kmsg.Response, []line) {
 	lines := s.d.dump(resp)
 	if req.Key() == 18 {
 		lines = keepOnly(lines, ours)
+	}
+	if req.Key() == 35 {
+		lines = keepOnly(lines, s.d.ofThisRun)
 	}
 	if correlation != s.correl {
 		lines = append(lines, line{path: "another correlation id"})
