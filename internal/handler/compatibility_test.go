@@ -73,12 +73,9 @@ func compatibilityPage(t *testing.T) []byte {
 	return b.Bytes()
 }
 
-// apiName is Kafka's name of an API, which differs from kmsg's in one letter.
+// apiName is Kafka's name of an API, which writes words where kmsg has initials.
 func apiName(key int16) string {
-	if key == int16(kmsg.InitProducerID) {
-		return "InitProducerId"
-	}
-	return kmsg.NameForKey(key)
+	return strings.NewReplacer("ProducerID", "ProducerId", "ACLs", "Acls").Replace(kmsg.NameForKey(key))
 }
 
 type oracleDifference struct {
