@@ -226,7 +226,7 @@ func (d *dumper) text(name, v string, parent reflect.Value) string {
 		return "<dir>"
 	case "Host":
 		return "<host>"
-	case "ResourceName":
+	case "ResourceName", "Name":
 		if v == strconv.Itoa(int(d.node)) {
 			return "<node>"
 		}
