@@ -245,6 +245,19 @@ func (c *Controller) IncrementalAlterConfigs(ctx context.Context, node ids.NodeI
 	return resp
 }
 
+// AlterConfigs replaces what is configured: see Core.AlterConfigs.
+func (c *Controller) AlterConfigs(ctx context.Context, node ids.NodeID, req *kmsg.AlterConfigsRequest) *kmsg.AlterConfigsResponse {
+	var resp *kmsg.AlterConfigsResponse
+	refusal := c.do(ctx, &operation{decide: func(core *Core) (recs []metadata.Record) {
+		resp, recs = core.AlterConfigs(node, req)
+		return recs
+	}})
+	if refusal != nil {
+		return AlterConfigsRefused(req, refusal)
+	}
+	return resp
+}
+
 // AllocateProducerIDs hands out a block of producer ids: see Core.AllocateProducerIDs.
 // An error is a *Refusal.
 func (c *Controller) AllocateProducerIDs(ctx context.Context, node ids.NodeID, brokerEpoch int64) (first ids.ProducerID, count int32, err error) {

@@ -271,6 +271,10 @@ func TestNotControllerWhileNotLeading(t *testing.T) {
 		if resp := c.IncrementalAlterConfigs(t.Context(), 1, alter); resp.Resources[0].ErrorCode != kerr.NotController.Code || resp.Resources[0].ResourceName != "a" {
 			t.Fatalf("%+v", resp)
 		}
+		replace := &kmsg.AlterConfigsRequest{Resources: []kmsg.AlterConfigsRequestResource{{ResourceType: 2, ResourceName: "a"}}}
+		if resp := c.AlterConfigs(t.Context(), 1, replace); resp.Resources[0].ErrorCode != kerr.NotController.Code || resp.Resources[0].ResourceName != "a" {
+			t.Fatalf("%+v", resp)
+		}
 	})
 }
 

@@ -68,6 +68,8 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) {
 		s.createPartitions(t, validateOnly, lines)
 	case "alter-configs":
 		s.alterConfigs(t, validateOnly, lines)
+	case "replace-configs":
+		s.replaceConfigs(t, validateOnly, lines)
 	case "producer-ids":
 		s.producerIDs(t, lines)
 	case "adopt":
@@ -364,6 +366,31 @@ func (s *script) alterConfigs(t *testing.T, validateOnly bool, lines []string) {
 		req.Resources = append(req.Resources, r)
 	}
 	resp, recs := s.core.IncrementalAlterConfigs(1, req)
+	for _, r := range resp.Resources {
+		s.result(fmt.Sprintf("%d %q", r.ResourceType, r.ResourceName), r.ErrorCode, r.ErrorMessage)
+	}
+	s.accept(recs)
+}
+
+// replaceConfigs reads lines of a type, a name and configurations: key=value, or !key for a null.
+func (s *script) replaceConfigs(t *testing.T, validateOnly bool, lines []string) {
+	req := kmsg.NewPtrAlterConfigsRequest()
+	req.ValidateOnly = validateOnly
+	for _, line := range lines {
+		words := strings.Fields(line)
+		typ, err := strconv.Atoi(words[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := kmsg.NewAlterConfigsRequestResource()
+		r.ResourceType, r.ResourceName = kmsg.ConfigResourceType(typ), strings.Trim(words[1], `"`)
+		for _, word := range words[2:] {
+			a := alteration(word)
+			r.Configs = append(r.Configs, kmsg.AlterConfigsRequestResourceConfig{Name: a.Name, Value: a.Value})
+		}
+		req.Resources = append(req.Resources, r)
+	}
+	resp, recs := s.core.AlterConfigs(1, req)
 	for _, r := range resp.Resources {
 		s.result(fmt.Sprintf("%d %q", r.ResourceType, r.ResourceName), r.ErrorCode, r.ErrorMessage)
 	}

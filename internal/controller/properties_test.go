@@ -121,7 +121,7 @@ func decideAny(t *rapid.T, c *Core) []metadata.Record {
 			f()
 		}
 	}
-	switch rapid.IntRange(0, 6).Draw(t, "request") {
+	switch rapid.IntRange(0, 7).Draw(t, "request") {
 	case 0:
 		req := kmsg.NewPtrCreateTopicsRequest()
 		req.Version = 7
@@ -178,6 +178,20 @@ func decideAny(t *rapid.T, c *Core) []metadata.Record {
 			req.Resources = append(req.Resources, r)
 		})
 		_, recs := c.IncrementalAlterConfigs(1, req)
+		return recs
+	case 6:
+		req := kmsg.NewPtrAlterConfigsRequest()
+		several(func() {
+			r := kmsg.NewAlterConfigsRequestResource()
+			r.ResourceType = kmsg.ConfigResourceType(rapid.SampledFrom([]int8{2, 4, 8}).Draw(t, "type"))
+			r.ResourceName = rapid.OneOf(name, rapid.Just("1")).Draw(t, "resource")
+			several(func() {
+				a := alteration(rapid.SampledFrom([]string{"cleanup.policy=compact", "retention.ms=5", "!retention.ms", "nope=1"}).Draw(t, "config"))
+				r.Configs = append(r.Configs, kmsg.AlterConfigsRequestResourceConfig{Name: a.Name, Value: a.Value})
+			})
+			req.Resources = append(req.Resources, r)
+		})
+		_, recs := c.AlterConfigs(1, req)
 		return recs
 	case 4:
 		recs, _ := c.RegisterBroker(&RegisterBroker{

@@ -405,6 +405,13 @@ func TestAdminRequestsReachTheController(t *testing.T) {
 			t.Errorf("asked for node %q", got.Resources[0].ResourceName)
 		}
 	}
+	for version := int16(0); version <= 2; version++ {
+		req := kmsg.NewPtrAlterConfigsRequest()
+		req.Version = version
+		if got := ask[*kmsg.AlterConfigsResponse](c, req); got.Resources[0].ResourceName != fmt.Sprint(testNode) {
+			t.Errorf("asked for node %q", got.Resources[0].ResourceName)
+		}
+	}
 }
 
 // TestMalformedBodyCloses: a body that cannot be decoded ends the connection, whatever the API.

@@ -22,6 +22,7 @@ type Controller interface {
 	DeleteTopics(context.Context, *kmsg.DeleteTopicsRequest) *kmsg.DeleteTopicsResponse
 	CreatePartitions(context.Context, *kmsg.CreatePartitionsRequest) *kmsg.CreatePartitionsResponse
 	IncrementalAlterConfigs(context.Context, ids.NodeID, *kmsg.IncrementalAlterConfigsRequest) *kmsg.IncrementalAlterConfigsResponse
+	AlterConfigs(context.Context, ids.NodeID, *kmsg.AlterConfigsRequest) *kmsg.AlterConfigsResponse
 	AllocateProducerIDs(ctx context.Context, node ids.NodeID, brokerEpoch int64) (first ids.ProducerID, count int32, err error)
 }
 

@@ -247,6 +247,15 @@ func (b *broker) IncrementalAlterConfigs(_ context.Context, node ids.NodeID, _ *
 	return resp
 }
 
+// AlterConfigs answers with the node that it was asked by as the resource's name.
+func (b *broker) AlterConfigs(_ context.Context, node ids.NodeID, _ *kmsg.AlterConfigsRequest) *kmsg.AlterConfigsResponse {
+	resp := kmsg.NewPtrAlterConfigsResponse()
+	out := kmsg.NewAlterConfigsResponseResource()
+	out.ResourceName = fmt.Sprint(node)
+	resp.Resources = append(resp.Resources, out)
+	return resp
+}
+
 const producerIDBlock = 3
 
 // AllocateProducerIDs hands out blocks of three.

@@ -74,6 +74,7 @@ func (s *suite) run() {
 	s.initProducerID()
 	s.describeConfigs()
 	s.alterConfigs()
+	s.replaceConfigs()
 	s.listConfigResources()
 	s.acls()
 	s.createPartitions()
