@@ -78,6 +78,7 @@ func (s *suite) run() {
 	s.listConfigResources()
 	s.acls()
 	s.createPartitions()
+	s.listReassignments()
 	s.describeCluster()
 	s.describeTopicPartitions()
 	s.deleteRecords()
