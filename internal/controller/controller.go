@@ -232,6 +232,19 @@ func (c *Controller) CreatePartitions(ctx context.Context, req *kmsg.CreateParti
 	return resp
 }
 
+// ElectLeaders elects leaders of partitions: see Core.ElectLeaders.
+func (c *Controller) ElectLeaders(ctx context.Context, req *kmsg.ElectLeadersRequest) *kmsg.ElectLeadersResponse {
+	var resp *kmsg.ElectLeadersResponse
+	refusal := c.do(ctx, &operation{decide: func(core *Core) (recs []metadata.Record) {
+		resp, recs = core.ElectLeaders(req)
+		return recs
+	}})
+	if refusal != nil {
+		return ElectLeadersRefused(req, refusal)
+	}
+	return resp
+}
+
 // IncrementalAlterConfigs alters what is configured: see Core.IncrementalAlterConfigs.
 func (c *Controller) IncrementalAlterConfigs(ctx context.Context, node ids.NodeID, req *kmsg.IncrementalAlterConfigsRequest) *kmsg.IncrementalAlterConfigsResponse {
 	var resp *kmsg.IncrementalAlterConfigsResponse

@@ -66,6 +66,10 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) {
 		s.deleteTopics(t, min(version, 6), lines)
 	case "create-partitions":
 		s.createPartitions(t, validateOnly, lines)
+	case "elect":
+		s.elect(t, version, d.HasArg("all"), lines)
+	case "change":
+		s.change(t, lines)
 	case "alter-configs":
 		s.alterConfigs(t, validateOnly, lines)
 	case "replace-configs":
@@ -112,7 +116,11 @@ func recordText(rec metadata.Record) string {
 		return fmt.Sprintf("partition %d of %s replicas %v isr %v leader %d epoch %d dirs %v",
 			r.PartitionID, short(r.TopicID), r.Replicas, r.ISR, r.Leader, r.LeaderEpoch, dirs)
 	case *metadata.PartitionChangeRecord:
-		return fmt.Sprintf("change partition %d of %s leader %d", r.PartitionID, short(r.TopicID), r.Leader)
+		text := fmt.Sprintf("change partition %d of %s leader %d", r.PartitionID, short(r.TopicID), r.Leader)
+		if r.ISR != nil {
+			text += fmt.Sprintf(" isr %v", r.ISR)
+		}
+		return text
 	case *metadata.RemoveTopicRecord:
 		return fmt.Sprintf("remove topic %s", short(r.TopicID))
 	case *metadata.ConfigRecord:

@@ -398,6 +398,17 @@ func TestAdminRequestsReachTheController(t *testing.T) {
 		req.Version = version
 		ask[*kmsg.CreatePartitionsResponse](c, req)
 	}
+	for version := int16(0); version <= 2; version++ {
+		req := kmsg.NewPtrElectLeadersRequest()
+		req.Version, req.ElectionType = version, 1
+		want := "1"
+		if version == 0 {
+			want = "0"
+		}
+		if got := ask[*kmsg.ElectLeadersResponse](c, req); got.Topics[0].Topic != want {
+			t.Errorf("v%d: election type %s, want %s", version, got.Topics[0].Topic, want)
+		}
+	}
 	for version := int16(0); version <= 1; version++ {
 		req := kmsg.NewPtrIncrementalAlterConfigsRequest()
 		req.Version = version

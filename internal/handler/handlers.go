@@ -24,6 +24,12 @@ type Controller interface {
 	IncrementalAlterConfigs(context.Context, ids.NodeID, *kmsg.IncrementalAlterConfigsRequest) *kmsg.IncrementalAlterConfigsResponse
 	AlterConfigs(context.Context, ids.NodeID, *kmsg.AlterConfigsRequest) *kmsg.AlterConfigsResponse
 	AllocateProducerIDs(ctx context.Context, node ids.NodeID, brokerEpoch int64) (first ids.ProducerID, count int32, err error)
+	Elections
+}
+
+// Elections is the part of the Controller that decides where partitions are and who leads them.
+type Elections interface {
+	ElectLeaders(context.Context, *kmsg.ElectLeadersRequest) *kmsg.ElectLeadersResponse
 }
 
 // Partitions finds the partitions that this broker has. The error is the Kafka error

@@ -256,6 +256,15 @@ func (b *broker) AlterConfigs(_ context.Context, node ids.NodeID, _ *kmsg.AlterC
 	return resp
 }
 
+// ElectLeaders answers with a topic that is called like the election's type.
+func (b *broker) ElectLeaders(_ context.Context, req *kmsg.ElectLeadersRequest) *kmsg.ElectLeadersResponse {
+	resp := kmsg.NewPtrElectLeadersResponse()
+	out := kmsg.NewElectLeadersResponseTopic()
+	out.Topic = fmt.Sprint(req.ElectionType)
+	resp.Topics = append(resp.Topics, out)
+	return resp
+}
+
 const producerIDBlock = 3
 
 // AllocateProducerIDs hands out blocks of three.

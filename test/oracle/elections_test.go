@@ -1,6 +1,58 @@
 package oracle
 
-import "github.com/twmb/franz-go/pkg/kmsg"
+import (
+	"strconv"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// elected tells whether a line of an ElectLeaders answer is of a topic of electLeaders: an answer to all topics names
+// whatever the broker has.
+func elected(path string) bool {
+	return !strings.HasPrefix(path, "Topics{") || strings.HasPrefix(path, "Topics{~elect")
+}
+
+func (s *suite) electLeaders() {
+	s.make("elect", 2)
+	ask := func(kind int8, topics ...kmsg.ElectLeadersRequestTopic) *kmsg.ElectLeadersRequest {
+		req := kmsg.NewPtrElectLeadersRequest()
+		req.ElectionType, req.Topics = kind, append([]kmsg.ElectLeadersRequestTopic{}, topics...)
+		return req
+	}
+	of := func(name string, partitions ...int32) kmsg.ElectLeadersRequestTopic {
+		return kmsg.ElectLeadersRequestTopic{Topic: s.topic(name), Partitions: partitions}
+	}
+	all := func(kind int8) *kmsg.ElectLeadersRequest {
+		req := ask(kind)
+		req.Topics = nil
+		return req
+	}
+	each(43, func(v int16) {
+		kinds := []int8{0, 1}
+		if v == 0 {
+			kinds = kinds[:1]
+		}
+		for _, kind := range kinds {
+			named := func(what string) string { return what + " of type " + strconv.Itoa(int(kind)) }
+			s.good(v, named("elections"), ask(kind, of("elect", 1, 0)))
+			s.good(v, named("all elections"), all(kind))
+			s.good(v, named("no election"), ask(kind))
+			s.good(v, named("elections for no partition"), ask(kind, of("elect")))
+			s.good(v, named("an election twice"), ask(kind, of("elect", 0, 0), of("elect", 0)))
+			s.bad(v, named("elections for unknown topics and partitions"), ask(kind, of("elect-nosuch", 0), of("elect", 2, 0, -1)))
+		}
+		if v == 0 {
+			return
+		}
+		for _, kind := range []int8{2, -1} {
+			named := func(what string) string { return what + " of type " + strconv.Itoa(int(kind)) }
+			s.bad(v, named("elections"), ask(kind, of("elect", 1, 0), of("elect-nosuch", 0)))
+			s.bad(v, named("all elections"), all(kind))
+			s.bad(v, named("no election"), ask(kind))
+		}
+	})
+}
 
 func (s *suite) listReassignments() {
 	s.make("moving", 2)

@@ -79,6 +79,7 @@ func (s *suite) run() {
 	s.acls()
 	s.createPartitions()
 	s.listReassignments()
+	s.electLeaders()
 	s.describeCluster()
 	s.describeTopicPartitions()
 	s.deleteRecords()
