@@ -245,6 +245,19 @@ func (c *Controller) ElectLeaders(ctx context.Context, req *kmsg.ElectLeadersReq
 	return resp
 }
 
+// AlterPartitionReassignments moves partitions: see Core.AlterPartitionReassignments.
+func (c *Controller) AlterPartitionReassignments(ctx context.Context, req *kmsg.AlterPartitionAssignmentsRequest) *kmsg.AlterPartitionAssignmentsResponse {
+	var resp *kmsg.AlterPartitionAssignmentsResponse
+	refusal := c.do(ctx, &operation{decide: func(core *Core) []metadata.Record {
+		resp = core.AlterPartitionReassignments(req)
+		return nil
+	}})
+	if refusal != nil {
+		return AlterPartitionReassignmentsRefused(req, refusal)
+	}
+	return resp
+}
+
 // IncrementalAlterConfigs alters what is configured: see Core.IncrementalAlterConfigs.
 func (c *Controller) IncrementalAlterConfigs(ctx context.Context, node ids.NodeID, req *kmsg.IncrementalAlterConfigsRequest) *kmsg.IncrementalAlterConfigsResponse {
 	var resp *kmsg.IncrementalAlterConfigsResponse

@@ -70,6 +70,8 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) {
 		s.elect(t, version, d.HasArg("all"), lines)
 	case "change":
 		s.change(t, lines)
+	case "reassign":
+		s.reassign(t, version, d.HasArg("fixed"), lines)
 	case "alter-configs":
 		s.alterConfigs(t, validateOnly, lines)
 	case "replace-configs":

@@ -50,6 +50,36 @@ func (s *script) change(t *testing.T, lines []string) {
 	}
 }
 
+// reassign reads lines of a topic and its partitions with their new replicas, as in 0:1,2 or 0:cancel.
+func (s *script) reassign(t *testing.T, version int16, factorFixed bool, lines []string) {
+	req := kmsg.NewPtrAlterPartitionAssignmentsRequest()
+	req.Version, req.AllowReplicationFactorChange = version, !factorFixed
+	for _, line := range lines {
+		words := strings.Fields(line)
+		topic := kmsg.AlterPartitionAssignmentsRequestTopic{Topic: words[0]}
+		for _, word := range words[1:] {
+			partition, replicas, _ := strings.Cut(word, ":")
+			n, err := strconv.Atoi(partition)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := kmsg.AlterPartitionAssignmentsRequestTopicPartition{Partition: int32(n)}
+			if replicas != "cancel" {
+				p.Replicas = nodeList(t, replicas)
+			}
+			topic.Partitions = append(topic.Partitions, p)
+		}
+		req.Topics = append(req.Topics, topic)
+	}
+	resp := s.core.AlterPartitionReassignments(req)
+	s.printf("factor may change: %v\n", resp.AllowReplicationFactorChange)
+	for _, topic := range resp.Topics {
+		for _, p := range topic.Partitions {
+			s.result(topic.Topic+" "+strconv.Itoa(int(p.Partition)), p.ErrorCode, p.ErrorMessage)
+		}
+	}
+}
+
 // TestElectionsRefused: an answer for the whole request goes to each of its partitions too.
 func TestElectionsRefused(t *testing.T) {
 	elect := kmsg.NewPtrElectLeadersRequest()
@@ -57,5 +87,11 @@ func TestElectionsRefused(t *testing.T) {
 	elected := ElectLeadersRefused(elect, refuseNotController())
 	if p := elected.Topics[0].Partitions[0]; elected.ErrorCode != kerr.NotController.Code || p.ErrorCode != kerr.NotController.Code || p.Partition != 3 {
 		t.Errorf("%+v", elected)
+	}
+	move := kmsg.NewPtrAlterPartitionAssignmentsRequest()
+	move.Topics = []kmsg.AlterPartitionAssignmentsRequestTopic{{Topic: "a", Partitions: []kmsg.AlterPartitionAssignmentsRequestTopicPartition{{Partition: 3}}}}
+	moved := AlterPartitionReassignmentsRefused(move, refuseTimedOut())
+	if p := moved.Topics[0].Partitions[0]; moved.ErrorCode != kerr.RequestTimedOut.Code || moved.ErrorMessage == nil || p.ErrorCode != kerr.RequestTimedOut.Code {
+		t.Errorf("%+v", moved)
 	}
 }

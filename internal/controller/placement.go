@@ -78,18 +78,9 @@ func (c *Core) newPartition(replicas []ids.NodeID) metadata.Partition {
 // assign makes the partition that a client has assigned by hand. factor is the
 // replication factor that it must have, 0 for any.
 func (c *Core) assign(replicas []int32, factor int) (metadata.Partition, *Refusal) {
-	if len(replicas) == 0 {
-		return metadata.Partition{}, refuse(kerr.InvalidReplicaAssignment, "a partition is assigned to no broker")
-	}
-	nodes := make([]ids.NodeID, len(replicas))
-	for i, r := range replicas {
-		nodes[i] = ids.NodeID(r)
-		if slices.Contains(nodes[:i], nodes[i]) {
-			return metadata.Partition{}, refuse(kerr.InvalidReplicaAssignment, "a partition is assigned to broker %d twice", r)
-		}
-		if _, ok := c.pending.Broker(nodes[i]); !ok {
-			return metadata.Partition{}, refuse(kerr.InvalidReplicaAssignment, "a partition is assigned to broker %d, which is not registered", r)
-		}
+	nodes, refusal := c.assignable(replicas)
+	if refusal != nil {
+		return metadata.Partition{}, refusal
 	}
 	if factor != 0 && len(nodes) != factor {
 		return metadata.Partition{}, refuse(kerr.InvalidReplicaAssignment,
@@ -100,6 +91,24 @@ func (c *Core) assign(replicas []int32, factor int) (metadata.Partition, *Refusa
 		return p, refuse(kerr.InvalidReplicaAssignment, "a partition is assigned to brokers %v, none of which is available", replicas)
 	}
 	return p, nil
+}
+
+// assignable returns the brokers of an assignment, each registered and there once.
+func (c *Core) assignable(replicas []int32) ([]ids.NodeID, *Refusal) {
+	if len(replicas) == 0 {
+		return nil, refuse(kerr.InvalidReplicaAssignment, "a partition is assigned to no broker")
+	}
+	nodes := make([]ids.NodeID, len(replicas))
+	for i, r := range replicas {
+		nodes[i] = ids.NodeID(r)
+		if slices.Contains(nodes[:i], nodes[i]) {
+			return nil, refuse(kerr.InvalidReplicaAssignment, "a partition is assigned to broker %d twice", r)
+		}
+		if _, ok := c.pending.Broker(nodes[i]); !ok {
+			return nil, refuse(kerr.InvalidReplicaAssignment, "a partition is assigned to broker %d, which is not registered", r)
+		}
+	}
+	return nodes, nil
 }
 
 func partitionRecords(id ids.TopicID, first int, parts []metadata.Partition) []metadata.Record {

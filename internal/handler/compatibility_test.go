@@ -73,9 +73,9 @@ func compatibilityPage(t *testing.T) []byte {
 	return b.Bytes()
 }
 
-// apiName is Kafka's name of an API, which writes words where kmsg has initials.
+// apiName is Kafka's name of an API, which is not always kmsg's.
 func apiName(key int16) string {
-	return strings.NewReplacer("ProducerID", "ProducerId", "ACLs", "Acls").Replace(kmsg.NameForKey(key))
+	return strings.NewReplacer("ProducerID", "ProducerId", "ACLs", "Acls", "AlterPartitionAssignments", "AlterPartitionReassignments").Replace(kmsg.NameForKey(key))
 }
 
 type oracleDifference struct {

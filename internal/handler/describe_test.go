@@ -410,6 +410,13 @@ func TestAdminRequestsReachTheController(t *testing.T) {
 		}
 	}
 	for version := int16(0); version <= 1; version++ {
+		req := kmsg.NewPtrAlterPartitionAssignmentsRequest()
+		req.Version, req.AllowReplicationFactorChange = version, false
+		if got := ask[*kmsg.AlterPartitionAssignmentsResponse](c, req); got.AllowReplicationFactorChange != (version == 0) {
+			t.Errorf("v%d: %+v", version, got)
+		}
+	}
+	for version := int16(0); version <= 1; version++ {
 		req := kmsg.NewPtrIncrementalAlterConfigsRequest()
 		req.Version = version
 		if got := ask[*kmsg.IncrementalAlterConfigsResponse](c, req); got.Resources[0].ResourceName != fmt.Sprint(testNode) {

@@ -30,6 +30,7 @@ type Controller interface {
 // Elections is the part of the Controller that decides where partitions are and who leads them.
 type Elections interface {
 	ElectLeaders(context.Context, *kmsg.ElectLeadersRequest) *kmsg.ElectLeadersResponse
+	AlterPartitionReassignments(context.Context, *kmsg.AlterPartitionAssignmentsRequest) *kmsg.AlterPartitionAssignmentsResponse
 }
 
 // Partitions finds the partitions that this broker has. The error is the Kafka error

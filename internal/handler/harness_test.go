@@ -265,6 +265,13 @@ func (b *broker) ElectLeaders(_ context.Context, req *kmsg.ElectLeadersRequest) 
 	return resp
 }
 
+// AlterPartitionReassignments tells whether the replication factor may change.
+func (b *broker) AlterPartitionReassignments(_ context.Context, req *kmsg.AlterPartitionAssignmentsRequest) *kmsg.AlterPartitionAssignmentsResponse {
+	resp := kmsg.NewPtrAlterPartitionAssignmentsResponse()
+	resp.AllowReplicationFactorChange = req.AllowReplicationFactorChange
+	return resp
+}
+
 const producerIDBlock = 3
 
 // AllocateProducerIDs hands out blocks of three.

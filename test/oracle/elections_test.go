@@ -54,6 +54,49 @@ func (s *suite) electLeaders() {
 	})
 }
 
+func (s *suite) alterReassignments() {
+	s.make("move", 2)
+	node := s.d.node
+	type partition = kmsg.AlterPartitionAssignmentsRequestTopicPartition
+	of := func(name string, partitions ...partition) kmsg.AlterPartitionAssignmentsRequestTopic {
+		return kmsg.AlterPartitionAssignmentsRequestTopic{Topic: s.topic(name), Partitions: partitions}
+	}
+	to := func(number int32, replicas ...int32) partition {
+		return partition{Partition: number, Replicas: append([]int32{}, replicas...)}
+	}
+	each(45, func(v int16) {
+		for _, factor := range []bool{true, false} {
+			if v == 0 && !factor {
+				continue
+			}
+			named := func(what string) string {
+				if factor {
+					return what
+				}
+				return what + ", the factor fixed"
+			}
+			ask := func(topics ...kmsg.AlterPartitionAssignmentsRequestTopic) *kmsg.AlterPartitionAssignmentsRequest {
+				req := kmsg.NewPtrAlterPartitionAssignmentsRequest()
+				req.AllowReplicationFactorChange, req.Topics = factor, topics
+				return req
+			}
+			s.good(v, named("to the same broker"), ask(of("move", to(1, node), to(0, node))))
+			s.good(v, named("no topic"), ask())
+			s.good(v, named("no partition"), ask(of("move")))
+			s.good(v, named("a partition twice"), ask(of("move", to(0, node), to(0, node)), of("move", to(0, node))))
+			s.bad(v, named("nothing to cancel"), ask(of("move", partition{Partition: 1})))
+			s.bad(v, named("an unknown topic"), ask(of("nosuch", to(0, node)), of("move", to(0, node))))
+			s.bad(v, named("an unknown topic to cancel"), ask(of("nosuch", partition{})))
+			s.bad(v, named("unknown partitions"), ask(of("move", to(2, node), to(0, node), to(-1, node), partition{Partition: 2})))
+			s.bad(v, named("to no broker"), ask(of("move", to(0))))
+			s.bad(v, named("to an unknown broker"), ask(of("move", to(0, node+70), to(1, node))))
+			s.bad(v, named("to a broker below zero"), ask(of("move", to(0, -1))))
+			s.bad(v, named("to one broker twice"), ask(of("move", to(0, node, node))))
+			s.bad(v, named("to an unknown broker too"), ask(of("move", to(0, node, node+70))))
+		}
+	})
+}
+
 func (s *suite) listReassignments() {
 	s.make("moving", 2)
 	ask := func(topics ...kmsg.ListPartitionReassignmentsRequestTopic) *kmsg.ListPartitionReassignmentsRequest {

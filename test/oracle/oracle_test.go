@@ -80,6 +80,7 @@ func (s *suite) run() {
 	s.createPartitions()
 	s.listReassignments()
 	s.electLeaders()
+	s.alterReassignments()
 	s.describeCluster()
 	s.describeTopicPartitions()
 	s.deleteRecords()

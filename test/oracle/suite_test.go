@@ -14,7 +14,7 @@ import (
 // versions are the ranges that Kafka 4.3 serves of the APIs that Moldau has.
 var versions = map[int16][2]int16{
 	0: {0, 13}, 1: {4, 18}, 2: {1, 11}, 3: {0, 13}, 18: {0, 4}, 19: {2, 7}, 20: {1, 6}, 21: {0, 2}, 22: {0, 5},
-	23: {2, 4}, 29: {1, 3}, 30: {1, 3}, 31: {1, 3}, 32: {1, 4}, 33: {0, 2}, 35: {1, 5}, 37: {0, 3}, 43: {0, 2}, 44: {0, 1}, 46: {0, 0}, 60: {0, 2}, 61: {0, 0}, 74: {0, 1}, 75: {0, 0},
+	23: {2, 4}, 29: {1, 3}, 30: {1, 3}, 31: {1, 3}, 32: {1, 4}, 33: {0, 2}, 35: {1, 5}, 37: {0, 3}, 43: {0, 2}, 44: {0, 1}, 45: {0, 1}, 46: {0, 0}, 60: {0, 2}, 61: {0, 0}, 74: {0, 1}, 75: {0, 0},
 }
 
 type pair struct{ key, version int16 }
@@ -131,11 +131,9 @@ func (s *suite) await(conn net.Conn, req kmsg.Request) (kmsg.Response, []line) {
 		lines = keepOnly(lines, ours)
 	case 43:
 		lines = keepOnly(lines, elected)
-	}
-	if req.Key() == 35 {
+	case 35:
 		lines = keepOnly(lines, s.d.ofThisRun)
-	}
-	if req.Key() == 74 {
+	case 74:
 		lines = keepOnly(lines, listed)
 	}
 	if correlation != s.correl {

@@ -1,0 +1,23 @@
+package handler
+
+import (
+	"github.com/moldau/moldau/internal/server"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// AlterPartitionReassignments: v0-v1 (KIP-455)
+//
+//	v1 the replication factor may be held fixed (KIP-860)
+func init() {
+	register(kmsg.AlterPartitionAssignments, 0, 1, alterPartitionReassignments, "to the one broker there is")
+}
+
+func alterPartitionReassignments(h *Handlers, x *server.Exchange) {
+	var req kmsg.AlterPartitionAssignmentsRequest
+	if !decode(x, &req) {
+		return
+	}
+	ctx, cancel := within(x, req.TimeoutMillis)
+	defer cancel()
+	reply(x, h.Controller.AlterPartitionReassignments(ctx, &req))
+}
