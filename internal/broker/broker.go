@@ -336,6 +336,7 @@ func (b *Broker) accept(context.Context) error {
 		Partitions: b.table,
 		LogDirs:    b.store,
 		Controller: b.controller,
+		Quorum:     b.quorum.Status,
 		Config:     b.current.Load,
 		Logger:     b.deps.Logger,
 	})

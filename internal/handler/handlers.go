@@ -10,6 +10,7 @@ import (
 	"github.com/moldau/moldau/internal/ids"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/partition"
+	"github.com/moldau/moldau/internal/quorum"
 	"github.com/moldau/moldau/internal/server"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -47,6 +48,7 @@ type Deps struct {
 	Partitions Partitions
 	LogDirs    LogDirs
 	Controller Controller
+	Quorum     func() quorum.Status
 	Config     func() *config.Broker // of now, dynamic configs included
 	Logger     *slog.Logger
 }

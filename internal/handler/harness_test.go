@@ -21,6 +21,7 @@ import (
 	"github.com/moldau/moldau/internal/log"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/partition"
+	"github.com/moldau/moldau/internal/quorum"
 	"github.com/moldau/moldau/internal/replica"
 	"github.com/moldau/moldau/internal/server"
 	"github.com/moldau/moldau/internal/vfs"
@@ -45,6 +46,7 @@ type broker struct {
 	listener *memListener
 	image    atomic.Pointer[metadata.Image]
 	config   *config.Broker
+	quorum   quorum.Status
 
 	created atomic.Int32 // CreateTopics calls of the controller
 
@@ -88,7 +90,7 @@ func startBrokerOn(t testing.TB, fs vfs.FS, dir string, settings ...string) *bro
 	}
 	b.table = replica.NewTable(replica.Config{Node: testNode, Logs: b.store, Settings: b.settings, Logger: discard})
 	b.apply(
-		&metadata.ClusterRecord{ClusterID: testCluster},
+		&metadata.ClusterRecord{ClusterID: testCluster, Voters: testVoters},
 		&metadata.FeatureLevelRecord{Name: metadata.VersionFeature, FeatureLevel: metadata.LatestVersion},
 		&metadata.RegisterBrokerRecord{
 			BrokerID: testNode, IncarnationID: ids.NewUUID(), BrokerEpoch: metadata.EpochOfEntry,
@@ -96,7 +98,7 @@ func startBrokerOn(t testing.TB, fs vfs.FS, dir string, settings ...string) *bro
 		})
 	b.handlers = New(Deps{
 		Node: testNode, Image: b.image.Load, Partitions: b.table, LogDirs: b.store, Controller: b,
-		Config: func() *config.Broker { return b.config }, Logger: discard,
+		Quorum: func() quorum.Status { return b.quorum }, Config: func() *config.Broker { return b.config }, Logger: discard,
 	})
 	if b.srv, err = server.New(server.DefaultConfig(), server.Deps{Handler: b.handlers, Logger: discard}); err != nil {
 		t.Fatal(err)

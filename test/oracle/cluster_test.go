@@ -127,6 +127,35 @@ func (s *suite) describeCluster() {
 	})
 }
 
+func (s *suite) describeQuorum() {
+	type topic = kmsg.DescribeQuorumRequestTopic
+	of := func(name string, partitions ...int32) topic {
+		t := topic{Topic: name}
+		for _, p := range partitions {
+			t.Partitions = append(t.Partitions, kmsg.DescribeQuorumRequestTopicPartition{Partition: p})
+		}
+		return t
+	}
+	ask := func(topics ...topic) *kmsg.DescribeQuorumRequest {
+		req := kmsg.NewPtrDescribeQuorumRequest()
+		req.Topics = topics
+		return req
+	}
+	const name = "__cluster_metadata"
+	each(55, func(v int16) {
+		s.good(v, "the quorum", ask(of(name, 0)))
+		s.bad(v, "another partition", ask(of(name, 1)))
+		s.bad(v, "a partition below zero", ask(of(name, -1)))
+		s.bad(v, "two partitions", ask(of(name, 0, 1)))
+		s.bad(v, "a partition twice", ask(of(name, 0, 0)))
+		s.bad(v, "no partition", ask(of(name)))
+		s.bad(v, "a topic twice", ask(of(name, 0), of(name, 0)))
+		s.bad(v, "another topic", ask(of(s.topic("nosuch"), 0)))
+		s.bad(v, "another topic too", ask(of(name, 0), of(s.topic("nosuch"), 0)))
+		s.bad(v, "no topic", ask())
+	})
+}
+
 func (s *suite) describeTopicPartitions() {
 	s.make("dtp-a", 3)
 	s.make("dtp-b", 2)

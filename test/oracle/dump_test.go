@@ -180,7 +180,9 @@ func (d *dumper) scalar(name string, f, parent reflect.Value) string {
 	case reflect.Slice:
 		return d.list(name, f, parent)
 	case reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		return d.number(name, f.Int())
+		return d.number(name, f.Int(), parent)
+	case reflect.Uint16:
+		return d.number(name, int64(f.Uint()), parent)
 	}
 	return fmt.Sprint(f.Interface())
 }
@@ -238,10 +240,18 @@ func (d *dumper) text(name, v string, parent reflect.Value) string {
 	return strconv.Quote(strings.ReplaceAll(v, d.prefix, "~"))
 }
 
-var nodeFields = map[string]bool{"NodeID": true, "Leader": true, "LeaderID": true, "ControllerID": true, "Replicas": true, "ISR": true, "OfflineReplicas": true}
+var nodeFields = map[string]bool{"NodeID": true, "Leader": true, "LeaderID": true, "ControllerID": true, "ReplicaID": true, "Replicas": true, "ISR": true, "OfflineReplicas": true}
 
-func (d *dumper) number(name string, n int64) string {
+// quorumMasks hide where the metadata log of a broker is, and when, in DescribeQuorum.
+var quorumMasks = map[string]string{
+	"LeaderEpoch": "<epoch>", "HighWatermark": "<offset>", "LogEndOffset": "<offset>",
+	"LastFetchTimestamp": "<time>", "LastCaughtUpTimestamp": "<time>",
+}
+
+func (d *dumper) number(name string, n int64, parent reflect.Value) string {
 	switch {
+	case n > 0 && quorumMasks[name] != "" && strings.HasPrefix(parent.Type().Name(), "DescribeQuorum"):
+		return quorumMasks[name]
 	case nodeFields[name] && n == int64(d.node):
 		return "<node>"
 	case name == "ProducerID" && n >= 0:

@@ -82,6 +82,7 @@ func (s *suite) run() {
 	s.electLeaders()
 	s.alterReassignments()
 	s.describeCluster()
+	s.describeQuorum()
 	s.describeTopicPartitions()
 	s.deleteRecords()
 	s.deleteTopics()
