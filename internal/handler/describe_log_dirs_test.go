@@ -42,7 +42,7 @@ func whereOf(resp *kmsg.DescribeLogDirsResponse) string {
 }
 
 func TestDescribeLogDirs(t *testing.T) {
-	b := startBrokerOn(t, vfs.NewMem(), "/a,/b")
+	b := startBrokerOn(t, vfs.NewMem(), "/a:/b")
 	defer b.stop()
 	b.create("t", 3)
 	b.create("s", 1) // t-0 and t-2 are in /a, t-1 and s-0 in /b
@@ -91,7 +91,7 @@ func TestDescribeLogDirs(t *testing.T) {
 func TestDescribeLogDirsVolume(t *testing.T) {
 	mem := vfs.NewMem()
 	mem.SetCapacity(1 << 20)
-	b := startBrokerOn(t, mem, "/a,relative")
+	b := startBrokerOn(t, mem, "/a:relative")
 	defer b.stop()
 	c := b.dial()
 	defer c.close()
@@ -115,7 +115,7 @@ func TestDescribeLogDirsVolume(t *testing.T) {
 
 // TestDescribeLogDirsOffline: a directory whose disk failed says so and lists nothing; the others go on.
 func TestDescribeLogDirsOffline(t *testing.T) {
-	b := startBrokerOn(t, vfs.NewMem(), "/a,/b")
+	b := startBrokerOn(t, vfs.NewMem(), "/a:/b")
 	defer b.stop()
 	b.create("t", 2)
 	c := b.dial()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -63,10 +64,10 @@ func startBroker(t testing.TB, settings ...string) *broker {
 	return startBrokerOn(t, vfs.NewMem(), "/data", settings...)
 }
 
-// startBrokerOn starts a broker on a directory of a file system, or on several with commas between.
-func startBrokerOn(t testing.TB, fs vfs.FS, dir string, settings ...string) *broker {
+// startBrokerOn starts a broker on a directory of a file system, or on several with colons between.
+func startBrokerOn(t testing.TB, fs vfs.FS, dirs string, settings ...string) *broker {
 	t.Helper()
-	entries := []config.Entry{{Name: "node.id", Value: fmt.Sprint(testNode)}, {Name: "log.dirs", Value: dir}}
+	entries := []config.Entry{{Name: "node.id", Value: fmt.Sprint(testNode)}, {Name: "log.dirs", Value: strings.Join(filepath.SplitList(dirs), ",")}}
 	for i := 0; i < len(settings); i += 2 {
 		entries = append(entries, config.Entry{Name: settings[i], Value: settings[i+1]})
 	}
@@ -82,7 +83,7 @@ func startBrokerOn(t testing.TB, fs vfs.FS, dir string, settings ...string) *bro
 	b.image.Store(metadata.NewDelta(nil).Apply(0, 0))
 	discard := slog.New(slog.DiscardHandler)
 	b.store, err = log.OpenStore(log.StoreConfig{
-		FS: fs, Dirs: strings.Split(dir, ","), NodeID: testNode, ClusterID: testCluster, Logger: discard,
+		FS: fs, Dirs: filepath.SplitList(dirs), NodeID: testNode, ClusterID: testCluster, Logger: discard,
 		Config: func(string) log.Config { return log.DefaultConfig() },
 	})
 	if err != nil {
