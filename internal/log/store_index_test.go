@@ -3,6 +3,7 @@ package log
 import (
 	"testing"
 
+	"github.com/moldau/moldau/internal/ids"
 	"github.com/moldau/moldau/internal/vfs"
 )
 
@@ -13,18 +14,28 @@ func TestRecoveryPointHasItsIndexesNamed(t *testing.T) {
 	s := openedStore(t, storeConfig(mem, "/d"))
 	defer closedStore(t, s)
 	l := createdLog(t, s, partition("t", 0))
-	appendValues(t, l, "a", "b")
-	if err := l.Sync(); err != nil {
-		t.Fatal(err)
+	checkpointed := func(value string) {
+		t.Helper()
+		appendValues(t, l, value)
+		if err := l.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		s.checkpointAll(func(d *dataDir) *checkpointFile { return &d.recoveryPoints })
 	}
-	s.checkpointAll(func(d *dataDir) *checkpointFile { return &d.recoveryPoints })
+	checkpointed("a") // writes the leader epochs, which syncs the directory too; the next one does not
+	cfg := DefaultConfig()
+	cfg.SegmentBytes = 1
+	l.SetConfig(cfg)
+	checkpointed("b")
 	cut := mem.CrashClone(vfs.NoUnsynced, 0)
 	if m, err := readOffsetCheckpoint(cut, "/d", recoveryPointCheckpoint); err != nil || m[l.tp] != 2 {
 		t.Fatal("the recovery point is not 2:", m, err)
 	}
-	for _, suffix := range []string{logSuffix, indexSuffix, timeIndexSuffix} {
-		if _, err := cut.Stat("/d/t-0/" + segmentFileName(0, suffix)); err != nil {
-			t.Error(err)
+	for _, base := range []ids.Offset{0, 1} {
+		for _, suffix := range []string{logSuffix, indexSuffix, timeIndexSuffix} {
+			if _, err := cut.Stat("/d/t-0/" + segmentFileName(base, suffix)); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 }
