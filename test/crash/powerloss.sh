@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # powerloss.sh cuts the power of a whole broker in memory: 200 workloads, each cut at every sync and rename and at 50 writes (package
-# sim). Then it leaves out each sync of the code in turn, which some workload must notice. About 40 min on two cores.
+# sim). Then it leaves out each sync in turn, by its call in the code and by the kind of file, which some workload must notice. About 40 min on two cores.
 #   FIRST=1 SEEDS=200   which workloads
 #   OMIT_SEEDS=20       how many of them may look for a sync that is left out; 0 skips that part
 #   JOBS=2              how many processes at a time
@@ -38,14 +38,8 @@ first_notice() { # SYNC
     fi
   done
   rm -f "$file.seed"
-  if ! is_call "$1"; then
-    echo "noticed by no workload, the calls that make it are needed for other files: $1"
-  else
-    by_the_log_alone "$1" || { echo "noticed by none: $1"; return 1; }
-  fi
+  by_the_log_alone "$1" || { echo "noticed by none: $1"; return 1; }
 }
-# Of the list, a name with a line number is a call in the code; the others say what such calls are for.
-is_call() { [[ $1 == *.go:* ]]; }
 # What takes a rarer accident than a workload has in it, package log brings about.
 by_the_log_alone() { # CALL
   local name
@@ -60,7 +54,7 @@ omit() {
   export file=$results/omit.$(printf %s "$1" | tr -c 'A-Za-z0-9\n' _)
   once "$file" "without" first_notice "$1"
 }
-export -f once seed omit first_notice is_call by_the_log_alone
+export -f once seed omit first_notice by_the_log_alone
 export root results binary first omit_seeds
 
 seq "$first" $((first + seeds - 1)) | xargs -P "$jobs" -I{} bash -c 'seed {}'
