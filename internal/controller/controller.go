@@ -193,95 +193,66 @@ func refuseNotController() *Refusal {
 	return refuse(kerr.NotController, "this node is not the active controller; ask again")
 }
 
-// CreateTopics creates topics: see Core.CreateTopics.
-func (c *Controller) CreateTopics(ctx context.Context, req *kmsg.CreateTopicsRequest) *kmsg.CreateTopicsResponse {
-	var resp *kmsg.CreateTopicsResponse
+// decided has a request decided upon, and returns the answer, or what a refusal answers.
+func decided[Req, Resp any](ctx context.Context, c *Controller, req Req, refused func(Req, *Refusal) Resp, decide func(*Core) (Resp, []metadata.Record)) Resp {
+	var resp Resp
 	refusal := c.do(ctx, &operation{decide: func(core *Core) (recs []metadata.Record) {
-		resp, recs = core.CreateTopics(req)
+		resp, recs = decide(core)
 		return recs
 	}})
 	if refusal != nil {
-		return CreateTopicsRefused(req, refusal)
+		return refused(req, refusal)
 	}
 	return resp
+}
+
+// CreateTopics creates topics: see Core.CreateTopics.
+func (c *Controller) CreateTopics(ctx context.Context, req *kmsg.CreateTopicsRequest) *kmsg.CreateTopicsResponse {
+	return decided(ctx, c, req, CreateTopicsRefused, func(core *Core) (*kmsg.CreateTopicsResponse, []metadata.Record) {
+		return core.CreateTopics(req)
+	})
 }
 
 // DeleteTopics deletes topics: see Core.DeleteTopics.
 func (c *Controller) DeleteTopics(ctx context.Context, req *kmsg.DeleteTopicsRequest) *kmsg.DeleteTopicsResponse {
-	var resp *kmsg.DeleteTopicsResponse
-	refusal := c.do(ctx, &operation{decide: func(core *Core) (recs []metadata.Record) {
-		resp, recs = core.DeleteTopics(req)
-		return recs
-	}})
-	if refusal != nil {
-		return DeleteTopicsRefused(req, refusal)
-	}
-	return resp
+	return decided(ctx, c, req, DeleteTopicsRefused, func(core *Core) (*kmsg.DeleteTopicsResponse, []metadata.Record) {
+		return core.DeleteTopics(req)
+	})
 }
 
 // CreatePartitions adds partitions to topics: see Core.CreatePartitions.
 func (c *Controller) CreatePartitions(ctx context.Context, req *kmsg.CreatePartitionsRequest) *kmsg.CreatePartitionsResponse {
-	var resp *kmsg.CreatePartitionsResponse
-	refusal := c.do(ctx, &operation{decide: func(core *Core) (recs []metadata.Record) {
-		resp, recs = core.CreatePartitions(req)
-		return recs
-	}})
-	if refusal != nil {
-		return CreatePartitionsRefused(req, refusal)
-	}
-	return resp
+	return decided(ctx, c, req, CreatePartitionsRefused, func(core *Core) (*kmsg.CreatePartitionsResponse, []metadata.Record) {
+		return core.CreatePartitions(req)
+	})
 }
 
 // ElectLeaders elects leaders of partitions: see Core.ElectLeaders.
 func (c *Controller) ElectLeaders(ctx context.Context, req *kmsg.ElectLeadersRequest) *kmsg.ElectLeadersResponse {
-	var resp *kmsg.ElectLeadersResponse
-	refusal := c.do(ctx, &operation{decide: func(core *Core) (recs []metadata.Record) {
-		resp, recs = core.ElectLeaders(req)
-		return recs
-	}})
-	if refusal != nil {
-		return ElectLeadersRefused(req, refusal)
-	}
-	return resp
+	return decided(ctx, c, req, ElectLeadersRefused, func(core *Core) (*kmsg.ElectLeadersResponse, []metadata.Record) {
+		return core.ElectLeaders(req)
+	})
 }
 
 // AlterPartitionReassignments moves partitions: see Core.AlterPartitionReassignments.
 func (c *Controller) AlterPartitionReassignments(ctx context.Context, req *kmsg.AlterPartitionAssignmentsRequest) *kmsg.AlterPartitionAssignmentsResponse {
-	var resp *kmsg.AlterPartitionAssignmentsResponse
-	refusal := c.do(ctx, &operation{decide: func(core *Core) []metadata.Record {
-		resp = core.AlterPartitionReassignments(req)
-		return nil
-	}})
-	if refusal != nil {
-		return AlterPartitionReassignmentsRefused(req, refusal)
-	}
-	return resp
+	return decided(ctx, c, req, AlterPartitionReassignmentsRefused, func(core *Core) (*kmsg.AlterPartitionAssignmentsResponse, []metadata.Record) {
+		return core.AlterPartitionReassignments(req), nil
+	})
 }
 
 // IncrementalAlterConfigs alters what is configured: see Core.IncrementalAlterConfigs.
 func (c *Controller) IncrementalAlterConfigs(ctx context.Context, node ids.NodeID, req *kmsg.IncrementalAlterConfigsRequest) *kmsg.IncrementalAlterConfigsResponse {
-	var resp *kmsg.IncrementalAlterConfigsResponse
-	refusal := c.do(ctx, &operation{decide: func(core *Core) (recs []metadata.Record) {
-		resp, recs = core.IncrementalAlterConfigs(node, req)
-		return recs
-	}})
-	if refusal != nil {
-		return IncrementalAlterConfigsRefused(req, refusal)
-	}
-	return resp
+	return decided(ctx, c, req, IncrementalAlterConfigsRefused, func(core *Core) (*kmsg.IncrementalAlterConfigsResponse, []metadata.Record) {
+		return core.IncrementalAlterConfigs(node, req)
+	})
 }
 
 // AlterConfigs replaces what is configured: see Core.AlterConfigs.
 func (c *Controller) AlterConfigs(ctx context.Context, node ids.NodeID, req *kmsg.AlterConfigsRequest) *kmsg.AlterConfigsResponse {
-	var resp *kmsg.AlterConfigsResponse
-	refusal := c.do(ctx, &operation{decide: func(core *Core) (recs []metadata.Record) {
-		resp, recs = core.AlterConfigs(node, req)
-		return recs
-	}})
-	if refusal != nil {
-		return AlterConfigsRefused(req, refusal)
-	}
-	return resp
+	return decided(ctx, c, req, AlterConfigsRefused, func(core *Core) (*kmsg.AlterConfigsResponse, []metadata.Record) {
+		return core.AlterConfigs(node, req)
+	})
 }
 
 // AllocateProducerIDs hands out a block of producer ids: see Core.AllocateProducerIDs.
