@@ -30,6 +30,7 @@ func fuzzSeeds(f *testing.F, add func([]byte)) {
 		add(b)
 		add(b[:len(b)-3])
 		add(with(b, countAt, int32(6)))
+		add(with(with(b, attributesAt, int16(logAppendTimeBit)|int16(codec)), maxTimestampAt, int64(5)))
 		add(append(append([]byte{}, b...), b...))
 	}
 	add(EndTxnMarker{Commit: true}.Build(1))

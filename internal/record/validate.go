@@ -194,7 +194,9 @@ func checkRecords(b Batch, lim *Limits) *Error {
 }
 
 func (c *check) walk(b Batch, s *stream) *Error {
-	base, logAppendTime := b.BaseTimestamp(), b.Attributes().LogAppendTime()
+	// The bit of LogAppendTime will be cleared, so the records' own times count from here
+	// on. Kafka judges and keeps the header's instead, which then is nobody's.
+	base, stampless := b.BaseTimestamp(), b.Attributes().LogAppendTime() && b.MaxTimestamp() == NoTimestamp
 	for n := range b.Count() {
 		r, ok := s.next()
 		if !ok {
@@ -204,17 +206,12 @@ func (c *check) walk(b Batch, s *stream) *Error {
 			return refuse(kerr.InvalidRecord, "record %d has offset delta %d", n, r.offsetDelta)
 		}
 		timestamp := base + r.timestampDelta
-		if logAppendTime {
-			timestamp = b.MaxTimestamp()
-		}
 		c.maxTimestamp = max(c.maxTimestamp, timestamp)
 		if c.lim.Compact && r.nullKey {
 			c.add(n, "a record of a compacted topic needs a key")
-		} else if timestamp == NoTimestamp {
-			if logAppendTime {
-				c.badTimestamp(n, "a producer may not choose LogAppendTime")
-			}
-		} else if c.outOfBounds(timestamp) {
+		} else if stampless {
+			c.badTimestamp(n, "a producer may not choose LogAppendTime")
+		} else if timestamp != NoTimestamp && c.outOfBounds(timestamp) {
 			c.badTimestamp(n, "timestamp outside message.timestamp.before.max.ms and message.timestamp.after.max.ms")
 		}
 	}

@@ -234,6 +234,7 @@ func TestValidateTimestamps(t *testing.T) {
 		{name: "some", records: at(None, now, now+2*hour, now, now+2*hour), want: kerr.InvalidTimestamp, bad: []int32{1, 3}},
 		{name: "some, compressed", records: at(LZ4, now, now+2*hour, now, now+2*hour), want: kerr.InvalidTimestamp, bad: []int32{1, 3}},
 		{name: "LogAppendTime bit", records: with(at(None, now), attributesAt, int16(logAppendTimeBit))},
+		{name: "LogAppendTime bit over records out of bounds", records: with(with(at(None, now+2*hour), attributesAt, int16(logAppendTimeBit)), maxTimestampAt, now), want: kerr.InvalidTimestamp, bad: []int32{0}},
 		{name: "LogAppendTime bit without a time", records: with(with(at(None, now), attributesAt, int16(logAppendTimeBit)), maxTimestampAt, int64(-1)), want: kerr.InvalidTimestamp, bad: []int32{0}},
 	})
 }
@@ -267,7 +268,7 @@ func TestValidateCorrectsTheHeader(t *testing.T) {
 			{"max timestamp too large", with(good, maxTimestampAt, now+50), now + 2},
 			{"max timestamp missing", with(good, maxTimestampAt, int64(-1)), now + 2},
 			{"LogAppendTime bit", with(good, attributesAt, int16(logAppendTimeBit)|int16(codec)), now + 2},
-			{"LogAppendTime bit with another time", with(with(good, attributesAt, int16(logAppendTimeBit)|int16(codec)), maxTimestampAt, int64(5)), 5},
+			{"LogAppendTime bit with another time", with(with(good, attributesAt, int16(logAppendTimeBit)|int16(codec)), maxTimestampAt, int64(5)), now + 2},
 		} {
 			b, err := Validate(c.sent, openLimits())
 			if err != nil {
