@@ -164,7 +164,7 @@ func (l *Log) syncRoundFiles() error {
 	if r.err != nil {
 		return r.err
 	}
-	if r.metadata {
+	if r.metadata && !l.env.rescanned {
 		if err := l.syncNamed(filepath.Join(l.dir, partitionMetadataFile)); err != nil {
 			return err
 		}
@@ -213,7 +213,7 @@ func (l *Log) syncSegment(s syncSegment) error {
 		}
 	}
 	for _, suffix := range []string{indexSuffix, timeIndexSuffix} {
-		if err == nil && s.indexes {
+		if err == nil && s.indexes && !l.env.rescanned {
 			err = l.syncNamed(s.path(suffix))
 		}
 	}

@@ -18,6 +18,10 @@ type logEnv struct {
 	logger *slog.Logger
 	sync   syncRequester
 
+	// rescanned says that each open reads every batch of the log: what can be made again
+	// from them, and from the topic id that the caller gives, is then not synced.
+	rescanned bool
+
 	// failDir is told that a data directory cannot be relied on. It is called with Log.mu
 	// held: it must neither block nor take the lock of a log. nil for none.
 	failDir func(root string, err error)

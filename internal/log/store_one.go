@@ -45,7 +45,7 @@ func OpenOne(cfg OneConfig) (*Log, io.Closer, error) {
 	o := new(one)
 	o.commit = newGroupCommit(cfg.FS, cfg.Dir, o.fail)
 	env := &logEnv{
-		fs: cfg.FS, files: newFileCache(cfg.FS, oneFilesMax), logger: cfg.Logger, sync: logCommit{o.commit},
+		fs: cfg.FS, files: newFileCache(cfg.FS, oneFilesMax), logger: cfg.Logger, sync: logCommit{o.commit}, rescanned: true,
 		failDir: func(_ string, err error) { o.commit.stop() },
 	}
 	_, err := cfg.FS.Stat(filepath.Join(cfg.Dir, cfg.TopicPartition.String()))

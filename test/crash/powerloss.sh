@@ -41,9 +41,10 @@ first_notice() { # SYNC
   by_the_log_alone "$1" || { echo "noticed by none: $1"; return 1; }
 }
 # What takes a rarer accident than a workload has in it, package log brings about.
-by_the_log_alone() { # CALL
+by_the_log_alone() { # SYNC
   local name
   case $1 in
+  'Sync of PARTITION/*.'*) name="^TestEveryKindOfSyncIsNeeded\$/^${1##*.}\$" ;;
   log/*writeCheckpoint:SyncDir) name='^TestRecoveryPointHasItsIndexesNamed$' ;;
   log/*) name="^TestEverySyncIsNeeded$/$(sed 's/:\([A-Za-z]*\)$/_\1/; s/:log/_log/; s/[][().*\]/\\&/g' <<<"$1")\$" ;;
   *) return 1 ;;

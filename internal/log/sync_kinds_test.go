@@ -1,0 +1,186 @@
+package log
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/moldau/moldau/internal/ids"
+	"github.com/moldau/moldau/internal/vfs"
+)
+
+// kindsFS leaves out the syncs of the files with a suffix, and counts what is read of segments.
+type kindsFS struct {
+	vfs.FS
+	unsynced string       // "" syncs all
+	logRead  atomic.Int64 // bytes
+}
+
+func (k *kindsFS) wrap(name string, f vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &kindsFile{f, k, strings.TrimSuffix(name, vfs.TmpSuffix)}, nil
+}
+
+func (k *kindsFS) Open(name string) (vfs.File, error) {
+	f, err := k.FS.Open(name)
+	return k.wrap(name, f, err)
+}
+
+func (k *kindsFS) OpenReadWrite(name string) (vfs.File, error) {
+	f, err := k.FS.OpenReadWrite(name)
+	return k.wrap(name, f, err)
+}
+
+func (k *kindsFS) Create(name string) (vfs.File, error) {
+	f, err := k.FS.Create(name)
+	return k.wrap(name, f, err)
+}
+
+type kindsFile struct {
+	vfs.File
+	fs   *kindsFS
+	name string
+}
+
+func (f *kindsFile) Sync() error {
+	if f.fs.unsynced != "" && filepath.Ext(f.name) == f.fs.unsynced {
+		return nil
+	}
+	return f.File.Sync()
+}
+
+func (f *kindsFile) ReadAt(p []byte, off int64) (int, error) {
+	if filepath.Ext(f.name) == logSuffix {
+		f.fs.logRead.Add(int64(len(p)))
+	}
+	return f.File.ReadAt(p, off)
+}
+
+// TestEveryKindOfSyncIsNeeded has the files whose loss no record shows: what they are for is
+// lost without their sync, after a power cut, and never with it.
+func TestEveryKindOfSyncIsNeeded(t *testing.T) {
+	for _, kind := range []struct {
+		suffix string
+		write  func(t *testing.T, s *Store)
+		judge  func(s *Store, fsys *kindsFS) error
+	}{
+		{indexSuffix, writeManyBatches, findNear},
+		{producerSnapshotSuffix, writeThenDelete, knowDeleted},
+	} {
+		t.Run(kind.suffix[1:], func(t *testing.T) {
+			if seed, err := afterCuts(t, "", kind.write, kind.judge); err != nil {
+				t.Errorf("seed %d: %v", seed, err)
+			}
+			seed, err := afterCuts(t, kind.suffix, kind.write, kind.judge)
+			if err == nil {
+				t.Fatalf("without the sync of *%s nothing is lost", kind.suffix)
+			}
+			t.Logf("without it, seed %d: %v", seed, err)
+		})
+	}
+}
+
+// afterCuts cuts the power once what write wrote was synced, in many ways, and returns the first complaint.
+func afterCuts(t *testing.T, unsynced string, write func(*testing.T, *Store), judge func(*Store, *kindsFS) error) (seed uint64, complaint error) {
+	t.Helper()
+	mem := vfs.NewMem()
+	s := openedStore(t, crashConfig(&kindsFS{FS: mem, unsynced: unsynced}))
+	defer killed(s)
+	write(t, s)
+	s.checkpointAll(func(d *dataDir) *checkpointFile { return &d.recoveryPoints })
+	for seed := range uint64(50) {
+		fsys := &kindsFS{FS: mem.CrashClone(vfs.SomeUnsynced, seed)}
+		again := openedStore(t, crashConfig(fsys))
+		err := judge(again, fsys)
+		killed(again)
+		if err != nil {
+			return seed, err
+		}
+	}
+	return 0, nil
+}
+
+// manyBatches fill one segment that has index entries every few batches.
+const manyBatches = 1000
+
+func writeManyBatches(t *testing.T, s *Store) {
+	t.Helper()
+	cfg := DefaultConfig()
+	cfg.IndexIntervalBytes = 500
+	l, err := s.Create(partition("t", 0), testTopicID("t"), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range manyBatches {
+		appendValues(t, l, fmt.Sprint(n))
+	}
+	cfg.SegmentBytes = 1 // the next one rolls
+	l.SetConfig(cfg)
+	appendValues(t, l, "last")
+	if err := l.Sync(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// findNear: neither the next start nor a lookup walks through a segment that is closed and synced.
+func findNear(s *Store, fsys *kindsFS) error {
+	const nearBytes = 4 * windowBytes
+	if n := fsys.logRead.Load(); n > nearBytes {
+		return fmt.Errorf("the start read %d bytes of segments", n)
+	}
+	l := s.Log(partition("t", 0))
+	for o := ids.Offset(0); o < manyBatches; o += manyBatches / 7 {
+		before := fsys.logRead.Load()
+		slice, err := l.Read(o, l.EndOffset(), 1, true)
+		if err != nil {
+			return err
+		}
+		slice.Release()
+		if n := fsys.logRead.Load() - before; n > nearBytes {
+			return fmt.Errorf("looking for offset %d read %d bytes of segments", o, n)
+		}
+	}
+	return nil
+}
+
+// writeThenDelete writes a batch of an idempotent producer, others after it, and deletes the first.
+func writeThenDelete(t *testing.T, s *Store) {
+	t.Helper()
+	cfg := DefaultConfig()
+	cfg.SegmentBytes, cfg.FileDeleteDelayMs = 400, 0
+	l, err := s.Create(partition("t", 0), testTopicID("t"), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, l, idempotent(9, 0, 2))
+	for n := range 20 {
+		appendValues(t, l, fmt.Sprint(n, strings.Repeat(".", 100)))
+	}
+	if err := l.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.AdvanceStart(10); err != nil {
+		t.Fatal(err)
+	}
+	if (*l.segments.Load())[0].base == 0 {
+		t.Fatal("the first segment is still there")
+	}
+}
+
+// knowDeleted: what a producer sends once more is known, though the records have been deleted. Otherwise
+// consumers would read them a second time.
+func knowDeleted(s *Store, _ *kindsFS) error {
+	l := s.Log(partition("t", 0))
+	a, err := l.AppendAsLeader(idempotent(9, 0, 2), 0)
+	if err != nil {
+		return err
+	}
+	if !a.Duplicate || a.BaseOffset != 0 {
+		return fmt.Errorf("a retry of offset 0 was appended at %d", a.BaseOffset)
+	}
+	return nil
+}
