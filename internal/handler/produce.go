@@ -55,6 +55,7 @@ func (h *Handlers) appendAll(c *produceCall, req *wire.ProduceRequest) {
 	now := time.Now().UnixMilli()
 	for topics := req.Topics(); topics.Next(); {
 		body = wire.AppendProduceTopic(body, req.Version, topics.Name, topics.ID, topics.PartitionCount)
+		c.sync = req.Acks == partition.AcksAll && req.TopicCount() == 1 && topics.PartitionCount == 1 && c.x.Alone()
 		for parts := topics.Partitions(); parts.Next(); {
 			out := wire.ProducePartitionResponse{Partition: parts.Partition, BaseOffset: -1, LogAppendTimeMs: -1, LogStartOffset: -1}
 			err := whole
@@ -136,7 +137,11 @@ func appendOne(c *produceCall, p *partition.Partition, req *wire.ProduceRequest,
 	if batch.Attributes().Transactional() {
 		return refusedAtLog(p, noTransaction(req.Version), out)
 	}
-	appended, err := p.AppendAsLeader(batch, req.Acks)
+	write := (*partition.Partition).AppendAsLeader
+	if c.sync {
+		write = (*partition.Partition).AppendAndSync
+	}
+	appended, err := write(p, batch, req.Acks)
 	if err != nil {
 		return refusedAtLog(p, err, out)
 	}
@@ -194,6 +199,7 @@ type produceCall struct {
 	acks   []ack         // what an answer with acks=all waits for; set before await, then fixed
 	body   []byte        // the encoded answer, with the error codes of success where acks wait
 	failed error         // every error so far, for acks=0, which can only close the connection
+	sync   bool          // a sync that the one batch of the request waits for is done here
 	limits record.Limits // of the partition at hand: here so that it costs no allocation
 	timer  *time.Timer
 	armed  bool // the timer runs; set before the call is shared

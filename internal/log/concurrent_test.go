@@ -82,6 +82,8 @@ type countingSync struct{ n *atomic.Int64 }
 
 func (c countingSync) request(*Log) { c.n.Add(1) }
 
+func (c countingSync) here(*Log) bool { return false }
+
 // readUntil reads from the start to the end, over and over, holding some slices back.
 func readUntil(t *testing.T, l *Log, done *atomic.Bool) {
 	var held []Slice

@@ -245,6 +245,14 @@ func (l *Log) OnDurable(f func(end ids.Offset)) { l.onDurable = f }
 // RequestSync asks the group commit to make durable what has been appended, and does not wait.
 func (l *Log) RequestSync() { l.env.sync.request(l) }
 
+// SyncHere makes durable what has been appended, as RequestSync does, but on the caller's goroutine
+// if no sync of this log is running and no other log waits for one. Otherwise it does not wait.
+func (l *Log) SyncHere() {
+	if !l.env.sync.here(l) {
+		l.RequestSync()
+	}
+}
+
 // Sync returns once everything appended before the call is durable.
 func (l *Log) Sync() error {
 	target, generation := l.syncTarget()

@@ -42,6 +42,8 @@ func newTestEnv(tb testing.TB, fs vfs.FS) *testEnv {
 
 func (e *testEnv) request(*Log) { e.requested++ }
 
+func (e *testEnv) here(*Log) bool { return false }
+
 func (e *testEnv) create(cfg Config) *Log { return newLog(&e.logEnv, "/data", testTP, e.id, cfg) }
 
 func (e *testEnv) open(cfg Config, clean bool) (*Log, error) {

@@ -41,6 +41,8 @@ type logEnv struct {
 type syncRequester interface {
 	// request has the log's syncFiles called soon. It does not block; Log.mu may be held.
 	request(l *Log)
+	// here calls the log's syncFiles, or returns false and does nothing.
+	here(l *Log) bool
 }
 
 // Log is one partition's log on disk. It is safe for concurrent use. Java: UnifiedLog.

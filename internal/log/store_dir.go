@@ -81,6 +81,8 @@ type logCommit struct{ *groupCommit }
 
 func (c logCommit) request(l *Log) { c.groupCommit.request(l) }
 
+func (c logCommit) here(l *Log) bool { return c.groupCommit.here(l) }
+
 // err returns why the directory is offline, or nil.
 func (d *dataDir) err() error {
 	if o := d.offline.Load(); o != nil {

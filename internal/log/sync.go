@@ -38,8 +38,8 @@ type syncTarget interface {
 // synced is synced once more if it was asked for meanwhile, so each sync serves all
 // who asked before it began, and no timer delays the first.
 //
-// Goroutines: up to syncsMax workers and one for syncfs, while there is work; none when
-// idle. Locks: mu, a leaf; no call of a target or of the file system is made with it held.
+// Goroutines: up to syncsMax workers, callers of here among them, and one for syncfs, while
+// there is work; none when idle. Locks: mu, a leaf; no call of a target or of the file system is made with it held.
 type groupCommit struct {
 	fs   vfs.FS
 	dir  string
@@ -104,6 +104,27 @@ func (g *groupCommit) request(t syncTarget) {
 	}
 	g.enqueueLocked(t, syncState{})
 	g.scheduleLocked()
+}
+
+// here syncs t on the caller's goroutine, which saves two changes of goroutine, and returns
+// true. It leaves that to request, with false, where t is being synced or others wait.
+func (g *groupCommit) here(t syncTarget) bool {
+	g.mu.Lock()
+	if _, busy := g.mu.logs[t]; busy || g.mu.stopped || g.mu.waiting > 0 || g.mu.workers >= syncsMax {
+		g.mu.Unlock()
+		return false
+	}
+	g.mu.logs[t] = syncState{phase: syncRunning}
+	g.mu.workers++
+	g.mu.Unlock()
+	_, _ = t.syncFiles() // judged there
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.doneLocked(t)
+	g.mu.workers--
+	g.scheduleLocked() // what was asked for meanwhile
+	g.signalLocked()
+	return true
 }
 
 func (g *groupCommit) enqueueLocked(t syncTarget, s syncState) {

@@ -178,6 +178,14 @@ func runGroupCommit(t *testing.T, d *datadriven.TestData, g *groupCommit, trace 
 			logs[name].append()
 			g.request(logs[name])
 		}
+	case "append-here": // to each named log, by callers who would sync it themselves
+		for _, name := range strings.Fields(d.Input) {
+			if logs[name] == nil {
+				logs[name] = &tracedLog{trace: trace, name: name}
+			}
+			logs[name].append()
+			go syncHere(g, trace, logs[name])
+		}
 	case "append-many": // the same to logs of which only the counts are shown
 		var n int
 		d.ScanArgs(t, "logs", &n)
@@ -214,6 +222,15 @@ func runGroupCommit(t *testing.T, d *datadriven.TestData, g *groupCommit, trace 
 	}
 }
 
+func syncHere(g *groupCommit, trace *syncTrace, l *tracedLog) {
+	if g.here(l) {
+		trace.add("the caller is back from %s", l.name)
+		return
+	}
+	trace.add("the caller leaves %s to others", l.name)
+	g.request(l)
+}
+
 // TestGroupCommitServesEveryRequest has many goroutines append and ask, and checks that
 // everything becomes durable and nothing is left running.
 func TestGroupCommitServesEveryRequest(t *testing.T) {
@@ -231,7 +248,9 @@ func TestGroupCommitServesEveryRequest(t *testing.T) {
 					for i := range 100 {
 						l := logs[(c*7+i*13)%len(logs)]
 						l.append()
-						g.request(l)
+						if i%3 > 0 || !g.here(l) {
+							g.request(l)
+						}
 						if i%10 == 0 {
 							time.Sleep(time.Millisecond)
 						}

@@ -17,21 +17,38 @@ const AcksAll int16 = -1
 // are in sync (19); the caller then waits with WhenCommitted for one past the
 // last offset of the answer.
 func (p *Partition) AppendAsLeader(b record.Batch, acks int16) (log.Appended, error) {
+	appended, unsynced, err := p.append(b, acks)
+	if unsynced {
+		p.log.RequestSync()
+	}
+	return appended, err
+}
+
+// AppendAndSync is AppendAsLeader for a caller who has nothing else to do until the batch is
+// committed: where that takes a sync of this replica alone, it has most often been done when this
+// returns.
+func (p *Partition) AppendAndSync(b record.Batch, acks int16) (log.Appended, error) {
+	appended, unsynced, err := p.append(b, acks)
+	if unsynced {
+		p.log.SyncHere()
+	}
+	return appended, err
+}
+
+// append tells whether the batch waits for a sync that is to be asked for.
+func (p *Partition) append(b record.Batch, acks int16) (appended log.Appended, unsynced bool, err error) {
 	p.mu.RLock()
-	appended, err := p.appendLocked(b, acks)
+	appended, err = p.appendLocked(b, acks)
 	gated := p.mu.core.GatedBySync()
 	p.mu.RUnlock()
 	if err != nil {
-		return appended, fmt.Errorf("append to %s: %w", p.TopicPartition(), err)
+		return appended, false, fmt.Errorf("append to %s: %w", p.TopicPartition(), err)
 	}
 	if appended.Duplicate {
-		return appended, nil
+		return appended, false, nil
 	}
 	p.advance(appended.LastOffset+1, ids.NoOffset)
-	if gated {
-		p.log.RequestSync()
-	}
-	return appended, nil
+	return appended, gated, nil
 }
 
 func (p *Partition) appendLocked(b record.Batch, acks int16) (log.Appended, error) {

@@ -49,6 +49,32 @@ func TestCommittedOnceDurable(t *testing.T) {
 	}
 }
 
+// TestAppendAndSync: what was appended by a caller who syncs himself is committed when he is back; where
+// somebody else syncs already he does not wait, and another sync follows.
+func TestAppendAndSync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, DurabilityAuto)
+		if a, err := f.AppendAndSync(oneRecord(), AcksAll); err != nil || f.Log().HighWatermark() != a.LastOffset+1 {
+			t.Fatalf("%+v, %v, high watermark %d", a, err, f.Log().HighWatermark())
+		}
+		release := f.stall()
+		defer release()
+		first := f.wait(f.put(t))
+		synctest.Wait()
+		a, err := f.AppendAndSync(oneRecord(), AcksAll)
+		if err != nil || f.Log().HighWatermark() != 1 {
+			t.Fatalf("%v, high watermark %d during the other's sync", err, f.Log().HighWatermark())
+		}
+		second := f.wait(a.LastOffset + 1)
+		release()
+		<-first.done
+		<-second.done
+		if first.err != nil || second.err != nil || f.Log().HighWatermark() != 3 {
+			t.Fatalf("%v, %v, high watermark %d", first.err, second.err, f.Log().HighWatermark())
+		}
+	})
+}
+
 // TestPolicyChange: whoever waits for a sync is told when none is needed any more, and the
 // sync is asked for that records need which were written when none was.
 func TestPolicyChange(t *testing.T) {

@@ -33,6 +33,7 @@ type Conn struct {
 	clientID string    // the last one seen: it hardly ever changes
 	overlaps bool      // an answer may be outstanding
 	unsent   int       // bytes answered inline and not yet sent, about
+	alone    int       // requests in a row with which nothing else had come and no answer was outstanding
 
 	// Written by the reader or the writer, read by the sweeper.
 	phase  atomic.Int32  // connPhase
@@ -196,6 +197,9 @@ func (c *Conn) serveFrame(frame []byte) error {
 	}
 	x.Key, x.Version, x.CorrelationID, x.ClientID, x.Body, x.Conn = h.Key, h.Version, h.CorrelationID, c.clientID, h.Body, c
 	x.state, x.cause = statePending, nil
+	if c.alone++; c.overlaps || c.in.buffered() > 0 {
+		c.alone = 0
+	}
 	c.srv.handler.Serve(x)
 	if x.later {
 		c.served(x)

@@ -128,6 +128,11 @@ func (x *Exchange) Later() {
 	x.Conn.expect(x)
 }
 
+// Alone tells, on the connection's goroutine, that the client waits for this answer before it
+// sends more, as far as its last requests show. A handler that has to wait for something may then
+// as well do it itself, on this goroutine.
+func (x *Exchange) Alone() bool { return x.Conn.alone >= aloneMin }
+
 // FreeBody gives the bytes of the request back early. A handler that waits long for
 // its answer calls it once it needs them no more.
 func (x *Exchange) FreeBody() {

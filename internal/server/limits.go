@@ -4,6 +4,10 @@ import "time"
 
 // What one connection may take. The bound over all of them is Config.MemoryBytes.
 const (
+	// aloneMin is how many requests in a row have to be alone for the next to be taken for it: a client
+	// that keeps many in flight has one by itself now and then.
+	aloneMin = 2
+
 	// otherRequestBytesMax bounds frames of every API but Produce: decoding junk
 	// can take many times the memory of the frame.
 	otherRequestBytesMax = 8 << 20

@@ -103,6 +103,62 @@ func TestOnlyProduceOverlaps(t *testing.T) {
 	})
 }
 
+// A client is alone once it has sent some requests one by one, and not while it keeps more than one
+// in flight.
+func TestAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var later *Exchange
+		alone := make(map[int32]bool)
+		h := startMem(t, DefaultConfig(), func(x *Exchange) {
+			alone[x.CorrelationID] = x.Alone()
+			if x.CorrelationID == 6 {
+				x.Later()
+				later = x
+				return
+			}
+			echo(x)
+		})
+		nc := h.dial()
+		send := func(ids ...int32) {
+			var frames []byte
+			for _, id := range ids {
+				frames = append(frames, request(keyProduce, 1, id, "x")...)
+			}
+			go nc.Write(frames)
+			synctest.Wait()
+		}
+		want := func(ids ...int32) {
+			for _, id := range ids {
+				wantAnswer(t, nc, id, "x")
+			}
+			synctest.Wait()
+		}
+		for id := range int32(3) {
+			send(id)
+			want(id)
+		}
+		send(3, 4) // together
+		want(3, 4)
+		send(5)
+		want(5)
+		send(6) // is answered late
+		send(7) // meanwhile
+		go echo(later)
+		want(6, 7)
+		for id := range int32(2) {
+			send(8 + id)
+			want(8 + id)
+		}
+		for id, want := range []bool{false, true, true, false, false, true, true, false, false, true} {
+			if alone[int32(id)] != want {
+				t.Errorf("request %d: alone is %v", id, alone[int32(id)])
+			}
+		}
+		nc.Close()
+		h.stop()
+	})
+}
+
 // At most waitingRequestsMax requests of a connection wait for their answers.
 func TestRequestsWaitingAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
