@@ -130,6 +130,7 @@ func (b *Broker) open(context.Context) error {
 		Config:                        func(string) log.Config { return b.cfg.Topic(nil).Log },
 		Logger:                        b.deps.Logger,
 		OnDirFailure:                  b.dirFailed,
+		Check:                         b.checkMetadata,
 	})
 	if err != nil {
 		return err
@@ -137,6 +138,20 @@ func (b *Broker) open(context.Context) error {
 	b.store = store
 	b.onStop(func(context.Context) error { return store.Close() })
 	return nil
+}
+
+// checkMetadata refuses to start on a damaged metadata log while no file of a partition has been touched.
+func (b *Broker) checkMetadata() error { return quorum.Check(b.quorumConfig()) }
+
+func (b *Broker) quorumConfig() quorum.Config {
+	return quorum.Config{
+		NodeID:        b.cfg.NodeID,
+		Voters:        []ids.NodeID{b.cfg.NodeID},
+		FS:            b.deps.FS,
+		Dir:           b.cfg.MetadataLogDir,
+		SnapshotBytes: b.cfg.SnapshotBytes,
+		Logger:        b.deps.Logger,
+	}
 }
 
 // reservedBytes is what each data directory keeps in reserve for the day when its disk is full.
@@ -174,14 +189,7 @@ func (b *Broker) join(ctx context.Context) error {
 	b.controller.Start()
 	b.onStop(func(context.Context) error { b.controller.Stop(); return nil })
 
-	node, err := quorum.Open(quorum.Config{
-		NodeID:        b.cfg.NodeID,
-		Voters:        []ids.NodeID{b.cfg.NodeID},
-		FS:            b.deps.FS,
-		Dir:           b.cfg.MetadataLogDir,
-		SnapshotBytes: b.cfg.SnapshotBytes,
-		Logger:        b.deps.Logger,
-	}, b.metadata)
+	node, err := quorum.Open(b.quorumConfig(), b.metadata)
 	if err != nil {
 		return err
 	}

@@ -40,6 +40,10 @@ type StoreConfig struct {
 	// ReservedBytes is kept free in each directory for the time when the disk is full; 0 for none.
 	ReservedBytes int64
 
+	// Check is asked once the directories have turned out to be this node's, before anything in
+	// them changes, unless the disk of MetadataDir fails. Its error refuses them.
+	Check func() error
+
 	Config func(topic string) Config // of a log that is found on disk
 	Logger *slog.Logger
 	// OnDirFailure is told, on a goroutine of its own, of each directory that goes offline
@@ -65,6 +69,9 @@ func (c *StoreConfig) setDefaults() {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Check == nil {
+		c.Check = func() error { return nil }
 	}
 	if c.Config == nil {
 		c.Config = func(string) Config { return DefaultConfig() }

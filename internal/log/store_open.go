@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -60,6 +61,12 @@ func (s *Store) open() error {
 	}
 	if err := s.checkDuplicates(); err != nil {
 		return err
+	}
+	metadata := filepath.Clean(s.cfg.MetadataDir)
+	if slices.ContainsFunc(s.dirs, func(d *dataDir) bool { return d.path == metadata && d.err() == nil }) {
+		if err := s.cfg.Check(); err != nil {
+			return err
+		}
 	}
 	var wg sync.WaitGroup
 	errs := make([]error, len(s.dirs))

@@ -3,6 +3,7 @@ package quorum
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -116,6 +117,24 @@ func Open(cfg Config, state StateMachine) (*Node, error) {
 	}
 	return n, nil
 }
+
+// Check tells whether Open would find the directory fit to vote, with the same errors. A node that
+// never voted is fit. It changes what Open would, a torn tail of the metadata log, and makes nothing.
+func Check(cfg Config) error {
+	if _, err := cfg.FS.Stat(filepath.Join(cfg.Dir, metadataLog.String())); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	n, err := Open(cfg, nobody{})
+	if err != nil {
+		return err
+	}
+	return n.log.close()
+}
+
+// nobody is the state machine of a Check.
+type nobody struct{ StateMachine }
+
+func (nobody) Restore(ids.Offset, ids.LeaderEpoch, []byte) error { return nil }
 
 func (n *Node) open() error {
 	if err := n.makeDir(); err != nil {
