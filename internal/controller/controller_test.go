@@ -22,7 +22,7 @@ import (
 // fakeQuorum is the log of a cluster whose only controller under test may lose and
 // regain leadership. It commits entries in order, each after delay.
 type fakeQuorum struct {
-	t     *testing.T
+	t     testing.TB
 	c     *Controller
 	delay time.Duration // of one commit
 	stop  chan struct{}
@@ -180,7 +180,7 @@ func (q *fakeQuorum) entries() []int {
 }
 
 // startFake starts a controller over a fake quorum, both stopped when the test ends.
-func startFake(t *testing.T, delay time.Duration) (*Controller, *fakeQuorum) {
+func startFake(t testing.TB, delay time.Duration) (*Controller, *fakeQuorum) {
 	q := &fakeQuorum{t: t, delay: delay, stop: make(chan struct{}), done: make(chan struct{}), kick: make(chan struct{}, 1)}
 	q.mu.image = metadata.NewDelta(nil).Apply(0, 0)
 	q.c = New(Config{CoreConfig: testConfig, ClusterID: "cluster", Voters: []metadata.Voter{{NodeID: 1, DirectoryID: testID(800)}}},
@@ -208,7 +208,7 @@ func startLeading(t *testing.T, delay time.Duration) (*Controller, *fakeQuorum) 
 
 // leadAndWait has the controller lead, and wait until it does. Where it has led before,
 // it must have heard of its loss.
-func leadAndWait(t *testing.T, c *Controller, q *fakeQuorum) {
+func leadAndWait(t testing.TB, c *Controller, q *fakeQuorum) {
 	t.Helper()
 	q.lead()
 	if err := c.WaitReady(t.Context()); err != nil {
@@ -234,7 +234,7 @@ func goCreate(ctx context.Context, c *Controller, names ...string) <-chan int16 
 	return codes
 }
 
-func take(t *testing.T, codes <-chan int16, n int, want *kerr.Error) {
+func take(t testing.TB, codes <-chan int16, n int, want *kerr.Error) {
 	t.Helper()
 	for range n {
 		code := <-codes
