@@ -273,6 +273,10 @@ func (b *Broker) settings(img *metadata.Image, topic string) (log.Config, partit
 		SegmentBytes:         t.Log.SegmentBytes,
 		TimestampBeforeMaxMs: t.TimestampBeforeMaxMs,
 		TimestampAfterMaxMs:  t.TimestampAfterMaxMs,
+		LogAppendTime:        t.LogAppendTime,
+		Recompress:           t.Recompress,
+		Codec:                t.Codec,
+		Level:                t.Level,
 	}
 }
 

@@ -100,8 +100,6 @@ func TestRefused(t *testing.T) {
 		{"a range", "node.id=-1", "test.properties:1: node.id=-1: it must be at least 0"},
 		{"retention of nothing", "node.id=1\nlog.retention.ms=0", "test.properties:2: log.retention.ms=0: it must be at least 1, or -1 for no limit"},
 		{"compaction", "log.cleanup.policy=compact,delete", "test.properties:1: log.cleanup.policy=compact,delete: compaction is not built yet; use delete"},
-		{"a codec", "compression.type=zstd", "test.properties:1: compression.type=zstd: compression by the broker is not built yet; only producer is"},
-		{"stamps of the broker", "log.message.timestamp.type=LogAppendTime", "test.properties:1: log.message.timestamp.type=LogAppendTime: stamping by the broker is not built yet; only CreateTime is"},
 		{"an authorizer", "authorizer.class.name=a.B", "test.properties:1: authorizer.class.name=a.B: access control is not built yet, so everyone could do everything; delete the line to run without it"},
 		{"SASL", "sasl.enabled.mechanisms=PLAIN", "test.properties:1: sasl.enabled.mechanisms=PLAIN: authentication is not built yet"},
 		{"SASL of one listener", "listener.name.x.sasl.enabled.mechanisms=PLAIN", "test.properties:1: listener.name.x.sasl.enabled.mechanisms=PLAIN: authentication is not built yet"},

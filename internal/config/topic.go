@@ -9,6 +9,7 @@ import (
 
 	"github.com/moldau/moldau/internal/log"
 	"github.com/moldau/moldau/internal/metadata"
+	"github.com/moldau/moldau/internal/record"
 )
 
 // Topic is what the partitions of one topic are told.
@@ -18,6 +19,13 @@ type Topic struct {
 	AckDurability        Durability // DurabilityFsync also where flush.messages is 1
 	TimestampBeforeMaxMs int64      // message.timestamp.before.max.ms
 	TimestampAfterMaxMs  int64      // message.timestamp.after.max.ms
+
+	LogAppendTime bool // message.timestamp.type
+
+	// Recompress is false where compression.type is producer.
+	Recompress bool
+	Codec      record.Codec
+	Level      int // of compression.gzip.level and so on
 
 	minISR int32 // 0 where nothing is set
 }
@@ -63,10 +71,31 @@ func (b *Broker) Topic(overrides map[string]string) Topic {
 	if t.Log.FlushMessages == 1 {
 		t.AckDurability = DurabilityFsync
 	}
+	stamp, _ := r.get("message.timestamp.type")
+	t.LogAppendTime = stamp.s == "LogAppendTime"
+	t.Recompress, t.Codec, t.Level = r.compression()
 	if r.explicit(minISR) {
 		t.minISR = int32(r.number(minISR))
 	}
 	return t
+}
+
+// compression says what stored batches are compressed with; recompress is false where that is the producer's affair.
+func (r topicValues) compression() (recompress bool, codec record.Codec, level int) {
+	kind, _ := r.get("compression.type")
+	switch kind.s {
+	case "uncompressed":
+		return true, record.None, 0
+	case "gzip":
+		return true, record.Gzip, int(r.number("compression.gzip.level"))
+	case "snappy":
+		return true, record.Snappy, 0
+	case "lz4":
+		return true, record.LZ4, int(r.number("compression.lz4.level"))
+	case "zstd":
+		return true, record.Zstd, int(r.number("compression.zstd.level"))
+	}
+	return false, record.None, 0
 }
 
 // topicValues are what is set for a topic over what its broker says.

@@ -129,6 +129,7 @@ func (b *broker) settings(img *metadata.Image, topic string) (log.Config, partit
 	policy := partition.Policy{
 		MinInSyncReplicas: t.MinISR(1), MaxMessageBytes: t.Log.MaxMessageBytes, SegmentBytes: t.Log.SegmentBytes,
 		TimestampBeforeMaxMs: t.TimestampBeforeMaxMs, TimestampAfterMaxMs: t.TimestampAfterMaxMs,
+		LogAppendTime: t.LogAppendTime, Recompress: t.Recompress, Codec: t.Codec, Level: t.Level,
 	}
 	switch t.AckDurability {
 	case config.DurabilityFsync:

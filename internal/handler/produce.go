@@ -122,6 +122,7 @@ func appendOne(c *produceCall, p *partition.Partition, req *wire.ProduceRequest,
 		Now:                  now,
 		TimestampBeforeMaxMs: policy.TimestampBeforeMaxMs,
 		TimestampAfterMaxMs:  policy.TimestampAfterMaxMs,
+		LogAppendTime:        policy.LogAppendTime,
 		ProduceVersion:       req.Version,
 	}
 	batch, invalid := record.Validate(records, &c.limits)
@@ -137,6 +138,11 @@ func appendOne(c *produceCall, p *partition.Partition, req *wire.ProduceRequest,
 	if batch.Attributes().Transactional() {
 		return refusedAtLog(p, noTransaction(req.Version), out)
 	}
+	if policy.Recompress {
+		if batch, invalid = batch.Recompress(policy.Codec, policy.Level, &c.limits); invalid != nil {
+			return refusedAtLog(p, invalid, out)
+		}
+	}
 	write := (*partition.Partition).AppendAsLeader
 	if c.sync {
 		write = (*partition.Partition).AppendAndSync
@@ -146,6 +152,9 @@ func appendOne(c *produceCall, p *partition.Partition, req *wire.ProduceRequest,
 		return refusedAtLog(p, err, out)
 	}
 	out.BaseOffset, out.LogStartOffset = appended.BaseOffset, appended.LogStart
+	if policy.LogAppendTime {
+		out.LogAppendTimeMs = appended.TimestampMs
+	}
 	if req.Acks == partition.AcksAll {
 		c.acks = append(c.acks, ack{call: c, partition: p, end: appended.LastOffset + 1, at: at})
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +87,60 @@ func (c *client) produce(topic string, b record.Batch) int64 {
 	p := only(c.t, ask[*kmsg.ProduceResponse](c, req))
 	wantCode(c.t, "produce", p.ErrorCode, nil)
 	return p.BaseOffset
+}
+
+// A topic with LogAppendTime answers with the time of the append, a duplicate with that of the producer's last batch.
+func TestProduceLogAppendTime(t *testing.T) {
+	b := startBroker(t)
+	defer b.stop()
+	b.create("t", 1, "message.timestamp.type", "LogAppendTime")
+	c := b.dial()
+	defer c.close()
+	ask1 := func(batch record.Batch) kmsg.ProduceResponseTopicPartition {
+		return only(t, ask[*kmsg.ProduceResponse](c, produceRequest(latest, -1, "t", batch)))
+	}
+	before := time.Now().UnixMilli()
+	old := record.NewBuilder().Append(1000, nil, []byte("x")).MustBuild()
+	p := ask1(old)
+	wantCode(t, "append", p.ErrorCode, nil)
+	if p.LogAppendTime < before || p.LogAppendTime > time.Now().UnixMilli() {
+		t.Errorf("append time %d, sent at %d", p.LogAppendTime, before)
+	}
+	first := ask1(from(7, 0, 0, "a"))
+	again := ask1(from(7, 0, 0, "a"))
+	if again.BaseOffset != first.BaseOffset || again.LogAppendTime != first.LogAppendTime {
+		t.Errorf("%+v, and again %+v", first, again)
+	}
+}
+
+// compression.type has batches stored with its codec, whatever they came with.
+func TestProduceRecompresses(t *testing.T) {
+	b := startBroker(t)
+	defer b.stop()
+	c := b.dial()
+	defer c.close()
+	for name, codec := range map[string]record.Codec{"uncompressed": record.None, "gzip": record.Gzip, "snappy": record.Snappy, "lz4": record.LZ4, "zstd": record.Zstd} {
+		b.create(name, 1, "compression.type", name)
+		for sent := record.None; sent <= record.Zstd; sent++ {
+			made, err := record.NewBuilder().Append(1, []byte("k"), []byte("v")).Build(sent)
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := c.produce(name, made)
+			s, err := b.partition(name, 0).Log().Read(ids.Offset(at), ids.Offset(at+1), 1<<20, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := make([]byte, s.Len())
+			if _, err := s.ReadInto(p); err != nil && err != io.EOF {
+				t.Fatal(err)
+			}
+			s.Release()
+			if stored := record.Batch(p); stored.Attributes().Codec() != codec || !stored.CheckCRC() || stored.BaseOffset() != ids.Offset(at) {
+				t.Errorf("%s to %s is stored as %+v", sent, name, stored.Header())
+			}
+		}
+	}
 }
 
 // latest is the newest version of Produce that names topics.

@@ -45,7 +45,7 @@ func (l *Log) AppendAsLeader(b record.Batch, epoch ids.LeaderEpoch) (Appended, e
 		return Appended{}, err
 	}
 	l.requestFlushLocked()
-	return Appended{BaseOffset: b.BaseOffset(), LastOffset: b.LastOffset(), LogStart: l.StartOffset()}, nil
+	return Appended{BaseOffset: b.BaseOffset(), LastOffset: b.LastOffset(), LogStart: l.StartOffset(), TimestampMs: b.MaxTimestamp()}, nil
 }
 
 // AppendAsFollower appends whole batches as their leader wrote them: offsets and epochs stay.

@@ -6,4 +6,5 @@ import "github.com/moldau/moldau/internal/ids"
 type Appended struct {
 	BaseOffset, LastOffset, LogStart ids.Offset
 	Duplicate                        bool
+	TimestampMs                      int64 // the batch's largest; of a duplicate, that of the producer's last batch
 }

@@ -31,6 +31,6 @@
 // recovery point stays closed, alone, with its lines in the checkpoints.
 //
 // Kafka counterpart: storage/internals/log (UnifiedLog, LocalLog, LogSegment, LogLoader,
-// OffsetIndex, TimeIndex, ProducerStateManager) and LogManager. Left out: compaction, tiering,
-// LogAppendTime and message formats before version 2.
+// OffsetIndex, TimeIndex, ProducerStateManager) and LogManager. Left out: compaction, tiering
+// and message formats before version 2.
 package log

@@ -92,7 +92,7 @@ func (s *producerState) check(b record.Batch, nowMs int64, fromClient bool) (dup
 	}
 	if span, found := e.find(b); found {
 		e.seenMs = nowMs
-		return Appended{BaseOffset: span.firstOffset(), LastOffset: span.lastOffset, Duplicate: true}, true, nil
+		return Appended{BaseOffset: span.firstOffset(), LastOffset: span.lastOffset, Duplicate: true, TimestampMs: e.timestamp}, true, nil
 	}
 	return Appended{}, false, e.checkData(b)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/moldau/moldau/internal/deferred"
 	"github.com/moldau/moldau/internal/ids"
 	"github.com/moldau/moldau/internal/log"
+	"github.com/moldau/moldau/internal/record"
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
@@ -19,6 +20,12 @@ type Policy struct {
 	SegmentBytes         int32
 	TimestampBeforeMaxMs int64
 	TimestampAfterMaxMs  int64
+	LogAppendTime        bool // message.timestamp.type
+
+	// Recompress has batches of another codec than Codec compressed with that, at Level (compression.type).
+	Recompress bool
+	Codec      record.Codec
+	Level      int
 }
 
 // Partition is one replica of one partition on this broker.

@@ -92,7 +92,7 @@ func (b *Builder) Build(codec Codec) (Batch, error) {
 	batch := Batch(b.buf)
 	if codec != None {
 		var err error
-		if batch, err = compress(codec, make([]byte, HeaderBytes, len(b.buf)), b.buf[HeaderBytes:]); err != nil {
+		if batch, err = compress(codec, DefaultLevel(codec), make([]byte, HeaderBytes, len(b.buf)), b.buf[HeaderBytes:]); err != nil {
 			return nil, fmt.Errorf("compress a batch of %d bytes with %s: %w", len(b.buf), codec, err)
 		}
 	}

@@ -15,26 +15,44 @@ import (
 
 var gzipWriters = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
 
+// The levels that mean the codec's own choice (KIP-390: compression.gzip.level and so on).
+const (
+	DefaultGzipLevel = gzip.DefaultCompression
+	DefaultLZ4Level  = 9 // of 1 to 17; as in Kafka, it stands for the fast compressor
+	DefaultZstdLevel = 3
+)
+
+// DefaultLevel returns the level of a codec that means its own choice.
+func DefaultLevel(c Codec) int {
+	switch c {
+	case Gzip:
+		return DefaultGzipLevel
+	case LZ4:
+		return DefaultLZ4Level
+	case Zstd:
+		return DefaultZstdLevel
+	}
+	return 0
+}
+
 // compress appends src to dst, compressed as Kafka's own producer would: snappy in a
 // xerial frame, lz4 in independent blocks of 64 KiB without checksums.
-func compress(c Codec, dst, src []byte) ([]byte, error) {
+func compress(c Codec, level int, dst, src []byte) ([]byte, error) {
 	switch c {
 	case None:
 		return append(dst, src...), nil
 	case Gzip:
-		z := gzipWriters.Get().(*gzip.Writer)
-		defer gzipWriters.Put(z)
-		return writeAll(dst, src, z)
+		return compressGzip(level, dst, src)
 	case Snappy:
 		return compressXerial(dst, src), nil
 	case LZ4:
 		z := lz4.NewWriter(nil)
-		if err := z.Apply(lz4.BlockSizeOption(lz4.Block64Kb), lz4.ChecksumOption(false)); err != nil {
+		if err := z.Apply(lz4.BlockSizeOption(lz4.Block64Kb), lz4.ChecksumOption(false), lz4.CompressionLevelOption(lz4Level(level))); err != nil {
 			return nil, err
 		}
 		return writeAll(dst, src, z)
 	case Zstd:
-		z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithZeroFrames(true))
+		z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithZeroFrames(true), zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)))
 		if err != nil {
 			return nil, err
 		}
@@ -43,6 +61,27 @@ func compress(c Codec, dst, src []byte) ([]byte, error) {
 	default:
 		return nil, fmt.Errorf("%w %d", errCodec, int8(c))
 	}
+}
+
+func compressGzip(level int, dst, src []byte) ([]byte, error) {
+	if level == DefaultGzipLevel {
+		z := gzipWriters.Get().(*gzip.Writer)
+		defer gzipWriters.Put(z)
+		return writeAll(dst, src, z)
+	}
+	z, err := gzip.NewWriterLevel(nil, level)
+	if err != nil {
+		return nil, err
+	}
+	return writeAll(dst, src, z)
+}
+
+// lz4Level maps Kafka's levels, of which the library has nine.
+func lz4Level(level int) lz4.CompressionLevel {
+	if level == DefaultLZ4Level {
+		return lz4.Fast
+	}
+	return lz4.Level1 << (min(max(level, 1), 9) - 1)
 }
 
 func writeAll(dst, src []byte, z interface {

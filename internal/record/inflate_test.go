@@ -348,7 +348,7 @@ func TestForeignFrames(t *testing.T) {
 
 func mustCompress(t testing.TB, codec Codec, src []byte) []byte {
 	t.Helper()
-	out, err := compress(codec, nil, src)
+	out, err := compress(codec, DefaultLevel(codec), nil, src)
 	if err != nil {
 		t.Fatal(err)
 	}

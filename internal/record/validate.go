@@ -21,6 +21,10 @@ type Limits struct {
 	TimestampBeforeMaxMs int64
 	TimestampAfterMaxMs  int64
 
+	// LogAppendTime is message.timestamp.type: accepted batches get Now as the time of all
+	// their records, and the bounds above do not count.
+	LogAppendTime bool
+
 	Compact        bool  // cleanup.policy has compact: every record needs a key
 	ProduceVersion int16 // zstd is refused below 7
 }
@@ -50,8 +54,7 @@ func refuse(code *kerr.Error, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
-// Validate checks what a Produce request carries for one partition of a topic with
-// CreateTime: one batch, as Apache Kafka's ProduceRequest, UnifiedLog and LogValidator
+// Validate checks what a Produce request carries for one partition: one batch, as Apache Kafka's ProduceRequest, UnifiedLog and LogValidator
 // want it, in their order, so that the answer to a batch with two faults is theirs;
 // docs/format/batch.md lists the answers and where they differ. The checks that need a producer's state or
 // its transaction are not among them.
@@ -189,14 +192,19 @@ func checkRecords(b Batch, lim *Limits) *Error {
 	if len(c.bad) > 0 {
 		return c.refusal()
 	}
-	b.correct(c.maxTimestamp)
+	if lim.LogAppendTime {
+		b.stampAppendTime(lim.Now)
+	} else {
+		b.correct(c.maxTimestamp)
+	}
 	return nil
 }
 
 func (c *check) walk(b Batch, s *stream) *Error {
 	// The bit of LogAppendTime will be cleared, so the records' own times count from here
 	// on. Kafka judges and keeps the header's instead, which then is nobody's.
-	base, stampless := b.BaseTimestamp(), b.Attributes().LogAppendTime() && b.MaxTimestamp() == NoTimestamp
+	bit := b.Attributes().LogAppendTime()
+	base, presumptuous := b.BaseTimestamp(), bit && (c.lim.LogAppendTime || b.MaxTimestamp() == NoTimestamp)
 	for n := range b.Count() {
 		r, ok := s.next()
 		if !ok {
@@ -209,9 +217,9 @@ func (c *check) walk(b Batch, s *stream) *Error {
 		c.maxTimestamp = max(c.maxTimestamp, timestamp)
 		if c.lim.Compact && r.nullKey {
 			c.add(n, "a record of a compacted topic needs a key")
-		} else if stampless {
+		} else if presumptuous {
 			c.badTimestamp(n, "a producer may not choose LogAppendTime")
-		} else if timestamp != NoTimestamp && c.outOfBounds(timestamp) {
+		} else if timestamp != NoTimestamp && !c.lim.LogAppendTime && c.outOfBounds(timestamp) {
 			c.badTimestamp(n, "timestamp outside message.timestamp.before.max.ms and message.timestamp.after.max.ms")
 		}
 	}
@@ -254,6 +262,13 @@ func refuseRecords(err error) *Error {
 		code = kerr.MessageTooLarge
 	}
 	return refuse(code, "%s", err)
+}
+
+// stampAppendTime gives the records of the batch the time of their append.
+func (b Batch) stampAppendTime(now int64) {
+	binary.BigEndian.PutUint16(b[attributesAt:], uint16(b.Attributes()|logAppendTimeBit))
+	binary.BigEndian.PutUint64(b[maxTimestampAt:], uint64(now))
+	b.stampCRC()
 }
 
 // correct makes the header agree with the records and with the topic.

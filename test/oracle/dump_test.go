@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -260,6 +261,8 @@ func (d *dumper) number(name string, n int64, parent reflect.Value) string {
 		return ""
 	case (name == "TotalBytes" || name == "UsableBytes") && n > 0:
 		return "<bytes>"
+	case name == "LogAppendTime" && n > time.Now().Add(-24*time.Hour).UnixMilli(): // of the broker's clock
+		return "<time>"
 	case name == "Port":
 		return "<port>"
 	case name == "SessionID":

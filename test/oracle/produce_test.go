@@ -55,6 +55,8 @@ func (s *suite) produce() {
 	s.produceRefused()
 	s.produceLimits()
 	s.produceTimes()
+	s.produceStamped()
+	s.produceRecompressed()
 	s.produceIdempotent()
 	s.produceSilent()
 	s.produceInternal()
@@ -275,6 +277,45 @@ func (s *suite) produceTimes() {
 	s.bad(7, "older than the topic takes", s.produceTo("fresh", at(now-120_000)))
 	gz := batch{records: simple(2).records, first: now - 120_000, codec: 1}
 	s.bad(12, "older than the topic takes, in gzip", s.produceTo("fresh", gz.encode()))
+}
+
+// produceStamped writes to a topic that has the time of the append.
+func (s *suite) produceStamped() {
+	s.make("stamped", 1, "message.timestamp.type", "LogAppendTime", "message.timestamp.after.max.ms", "1000", "message.timestamp.before.max.ms", "1000")
+	for v := int16(3); v <= 13; v++ {
+		s.good(v, "stamped by the broker", s.produceTo("stamped", simple(2).encode()))
+		s.bad(v, "stamped by the producer", s.produceTo("stamped", batch{records: simple(2).records, attributes: 8}.encode()))
+	}
+	gz := batch{records: simple(2).records, codec: 1}
+	s.good(12, "stamped, in gzip", s.produceTo("stamped", gz.encode()))
+	gz.attributes = 8
+	s.bad(12, "stamped by the producer, in gzip", s.produceTo("stamped", gz.encode()))
+	idem := batch{records: simple(2).records, producer: 4343}
+	s.good(12, "stamped, with a sequence", s.produceTo("stamped", idem.encode()))
+	s.good(12, "stamped, with the same sequence", s.produceTo("stamped", idem.encode()))
+}
+
+// produceRecompressed writes to topics that have a codec of their own.
+func (s *suite) produceRecompressed() {
+	large := make([]byte, 5000)
+	for _, topic := range []string{"uncompressed", "gzip", "snappy", "lz4", "zstd"} {
+		s.make("to-"+topic, 1, "compression.type", topic, "max.message.bytes", "1000")
+		for codec := range int16(5) {
+			b := simple(3)
+			b.codec = codec
+			s.good(12, fmt.Sprintf("codec %d to %s", codec, topic), s.produceTo("to-"+topic, b.encode()))
+		}
+		b := batch{records: []record{{value: large}}, codec: 4}
+		if req := s.produceTo("to-"+topic, b.encode()); topic == "uncompressed" {
+			s.bad(12, "too large once it is uncompressed", req)
+		} else {
+			s.good(12, "5000 zeros in zstd to "+topic, req)
+		}
+		b.codec = 0
+		s.bad(12, "too large before it is compressed with "+topic, s.produceTo("to-"+topic, b.encode()))
+		damaged := batch{records: simple(3).records, codec: 1, packed: func(p []byte) []byte { return p[:len(p)/2] }}
+		s.bad(12, "refused: rubbish that is to be compressed with "+topic, s.produceTo("to-"+topic, damaged.encode()))
+	}
 }
 
 func (s *suite) produceIdempotent() {
