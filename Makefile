@@ -18,7 +18,7 @@ test:               ## everything that needs nothing but Go
 race:               ## layers 0 to 4 under the race detector (needs a C compiler)
 	go test -race $(RACEFLAGS) ./internal/ids/... ./internal/invariant/... ./internal/deferred/... ./internal/vfs/... ./internal/wire/... \
 	  ./internal/record/... ./internal/log/... ./internal/metadata/... ./internal/quorum/... ./internal/controller/... \
-	  ./internal/partition/... ./internal/replica/...
+	  ./internal/partition/... ./internal/replica/... ./internal/coordinator/...
 
 lint:               ## gofmt, vet for three systems, staticcheck, the table of layers
 	./.ci/lint
