@@ -36,14 +36,15 @@ type Broker struct {
 	cfg  *config.Broker
 	deps Deps
 
-	listeners  []net.Listener // as in cfg.Listeners
-	store      *log.Store
-	metadata   *metadataLog
-	current    atomic.Pointer[config.Broker] // cfg with the dynamic configs of the image; stored by the metadata log
-	table      *replica.Table
-	controller *controller.Controller
-	quorum     *quorum.Node
-	server     *server.Server
+	listeners    []net.Listener // as in cfg.Listeners
+	store        *log.Store
+	metadata     *metadataLog
+	current      atomic.Pointer[config.Broker] // cfg with the dynamic configs of the image; stored by the metadata log
+	table        *replica.Table
+	controller   *controller.Controller
+	coordinators *coordinators
+	quorum       *quorum.Node
+	server       *server.Server
 
 	stop   []func(context.Context) error // what Stop does, last started first
 	serve  sync.WaitGroup                // one for each listener
@@ -185,7 +186,9 @@ func (b *Broker) join(ctx context.Context) error {
 		Schema: config.NewSchema(b.current.Load),
 		Logger: b.deps.Logger,
 	})
-	b.metadata.followers = followers{configs: b, table: b.table, controller: b.controller}
+	b.coordinators = newCoordinators(b.cfg.NodeID, b.table, b.current.Load, b.deps.Logger)
+	b.onStop(func(context.Context) error { b.coordinators.groups.Stop(); return nil })
+	b.metadata.followers = followers{configs: b, partitions: b.table, coordinators: b.coordinators, controller: b.controller}
 	b.controller.Start()
 	b.onStop(func(context.Context) error { b.controller.Stop(); return nil })
 
@@ -348,6 +351,7 @@ func (b *Broker) accept(context.Context) error {
 		Partitions: b.table,
 		LogDirs:    b.store,
 		Controller: b.controller,
+		Groups:     b.coordinators.groups,
 		Quorum:     b.quorum.Status,
 		Config:     b.current.Load,
 		Logger:     b.deps.Logger,
@@ -372,6 +376,7 @@ func (b *Broker) accept(context.Context) error {
 	stopCheckpoints := b.checkpointHighWatermarks()
 	b.onStop(func(ctx context.Context) error {
 		stopCheckpoints()
+		b.coordinators.groups.Stop() // who waits for a rebalance is answered, or the server would wait with him
 		err := srv.Stop(ctx)
 		b.serve.Wait()
 		return err

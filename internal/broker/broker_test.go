@@ -19,10 +19,11 @@ import (
 )
 
 // newTestBroker is a broker on any port of the loopback, with its data under /data.
-func newTestBroker(t *testing.T, fsys vfs.FS) *Broker {
+func newTestBroker(t *testing.T, fsys vfs.FS, settings ...[2]string) *Broker {
 	t.Helper()
 	var entries []config.Entry
-	for _, kv := range [][2]string{{"node.id", "1"}, {"listeners", "PLAINTEXT://127.0.0.1:0"}, {"log.dirs", "/data"}} {
+	settings = append(settings, [2]string{"node.id", "1"}, [2]string{"listeners", "PLAINTEXT://127.0.0.1:0"}, [2]string{"log.dirs", "/data"})
+	for _, kv := range settings {
 		entries = append(entries, config.Entry{Name: kv[0], Value: kv[1], Where: "test"})
 	}
 	cfg, err := config.New(entries, nil)
@@ -36,9 +37,9 @@ func newTestBroker(t *testing.T, fsys vfs.FS) *Broker {
 	return b
 }
 
-func started(t *testing.T, fsys vfs.FS) *Broker {
+func started(t *testing.T, fsys vfs.FS, settings ...[2]string) *Broker {
 	t.Helper()
-	b := newTestBroker(t, fsys)
+	b := newTestBroker(t, fsys, settings...)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := b.Start(ctx); err != nil {

@@ -13,7 +13,8 @@ import (
 // followers are told of each image, in order.
 type followers struct {
 	configs interface{ Reconfigure(*metadata.Image) }
-	table   interface {
+	// partitions and then coordinators, which have their shards on them.
+	partitions, coordinators interface {
 		Apply(*metadata.Delta, *metadata.Image)
 	}
 	controller interface {
@@ -88,7 +89,8 @@ func (m *metadataLog) publish(delta *metadata.Delta, img *metadata.Image, data [
 		m.followers.configs.Reconfigure(img)
 	}
 	if m.caughtUp {
-		m.followers.table.Apply(delta, img)
+		m.followers.partitions.Apply(delta, img)
+		m.followers.coordinators.Apply(delta, img)
 	}
 	m.image.Store(img)
 	m.followers.controller.Applied(img, data)
@@ -107,7 +109,8 @@ func (m *metadataLog) catchUp() error {
 		}
 	}
 	all.Apply(img.Offset, img.Epoch)
-	m.followers.table.Apply(all, img)
+	m.followers.partitions.Apply(all, img)
+	m.followers.coordinators.Apply(all, img)
 	m.caughtUp = true
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/moldau/moldau/internal/coordinator/group"
 	"github.com/moldau/moldau/internal/ids"
 )
 
@@ -52,6 +53,11 @@ type Broker struct {
 	DefaultReplicationFactor int16
 	AutoCreateTopics         bool
 	DeleteTopicEnable        bool
+
+	OffsetsTopicPartitions        int32
+	OffsetsTopicReplicationFactor int16
+	OffsetsTopicSegmentBytes      int32
+	Groups                        group.Config
 
 	ConnectionsMaxIdle    time.Duration // 0 is for ever
 	SocketRequestMaxBytes int32
@@ -104,6 +110,7 @@ func (b *Broker) resolveStatic() {
 	b.DefaultReplicationFactor = int16(min(v.number("default.replication.factor"), 1<<15-1))
 	b.AutoCreateTopics = v.flag("auto.create.topics.enable")
 	b.DeleteTopicEnable = v.flag("delete.topic.enable")
+	b.resolveGroups()
 	b.SocketRequestMaxBytes = int32(v.number("socket.request.max.bytes"))
 	if n := v.number("connections.max.idle.ms"); n >= 0 {
 		b.ConnectionsMaxIdle = max(time.Millisecond, milliseconds(n)) // 0 is at once, and 0 of the field for ever
@@ -119,6 +126,22 @@ func (b *Broker) resolveStatic() {
 	b.StartOffsetCheckpointInterval = milliseconds(v.number("log.flush.start.offset.checkpoint.interval.ms"))
 	b.HighWatermarkCheckpoint = milliseconds(v.number("replica.high.watermark.checkpoint.interval.ms"))
 	b.SnapshotBytes = v.number("metadata.log.max.record.bytes.between.snapshots")
+}
+
+func (b *Broker) resolveGroups() {
+	v := &b.values
+	b.OffsetsTopicPartitions = int32(v.number("offsets.topic.num.partitions"))
+	b.OffsetsTopicReplicationFactor = int16(v.number("offsets.topic.replication.factor"))
+	b.OffsetsTopicSegmentBytes = int32(v.number("offsets.topic.segment.bytes"))
+	b.Groups = group.Config{
+		MinSessionTimeoutMs:     int32(v.number("group.min.session.timeout.ms")),
+		MaxSessionTimeoutMs:     int32(v.number("group.max.session.timeout.ms")),
+		MaxSize:                 int32(v.number("group.max.size")),
+		InitialRebalanceDelayMs: int32(v.number("group.initial.rebalance.delay.ms")),
+		OffsetMetadataMaxBytes:  int32(v.number("offset.metadata.max.bytes")),
+		OffsetsRetentionMs:      v.number("offsets.retention.minutes") * time.Minute.Milliseconds(),
+		OffsetsCheckIntervalMs:  v.number("offsets.retention.check.interval.ms"),
+	}
 }
 
 // resolveDynamic fills the fields that can change while the broker runs.

@@ -25,7 +25,7 @@ func TestKafkasFilesAreAccepted(t *testing.T) {
 	if b.InterBrokerListener != "PLAINTEXT" || len(b.Warnings) != 0 {
 		t.Errorf("%s, %v", b.InterBrokerListener, b.Warnings)
 	}
-	want := []string{"offsets.topic.replication.factor", "share.coordinator.state.topic.min.isr", "share.coordinator.state.topic.replication.factor",
+	want := []string{"share.coordinator.state.topic.min.isr", "share.coordinator.state.topic.replication.factor",
 		"transaction.state.log.min.isr", "transaction.state.log.replication.factor"}
 	if !slices.Equal(b.WithoutEffect, want) {
 		t.Errorf("without effect: %v", b.WithoutEffect)

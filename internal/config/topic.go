@@ -151,9 +151,13 @@ func (r topicValues) number(name string) int64 {
 	return parsed.n
 }
 
+// OffsetsTopic is the topic of the group coordinator. Its cleanup.policy is compact from the start, though
+// compaction is not built yet: nothing else keeps what is committed.
+const OffsetsTopic = "__consumer_offsets"
+
 // checkTopic judges everything that is set for a topic, alone and together
 // (Java: LogConfig.validate).
-func checkTopic(overrides map[string]string) error {
+func checkTopic(topic string, overrides map[string]string) error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(overrides)) {
 		row := topicByName[name]
@@ -162,7 +166,7 @@ func checkTopic(overrides map[string]string) error {
 			continue
 		}
 		v, err := row.parse(overrides[name])
-		if err == nil {
+		if err == nil && (topic != OffsetsTopic || name != "cleanup.policy") {
 			err = row.built(v)
 		}
 		errs = append(errs, err)

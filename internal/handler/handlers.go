@@ -48,6 +48,7 @@ type Deps struct {
 	Partitions Partitions
 	LogDirs    LogDirs
 	Controller Controller
+	Groups     Groups
 	Quorum     func() quorum.Status
 	Config     func() *config.Broker // of now, dynamic configs included
 	Logger     *slog.Logger

@@ -53,6 +53,7 @@ client_confluent_kafka() {
   "$cache/venv/bin/python" -c 'import confluent_kafka as c; assert c.version()[0]=="2.16.0"' 2>/dev/null ||
     "$cache/venv/bin/pip" install -q confluent-kafka==2.16.0
   library confluent-kafka "$cache/venv/bin/python" "$here/python/conform.py"
+  did confluent-kafka group
 }
 
 client_franz_go() {
@@ -70,7 +71,7 @@ client_kafkajs() {
   for codec in none gzip snappy lz4 zstd; do
     local idempotent=true; [ "$codec" = gzip ] && idempotent=false
     status=0
-    NODE_PATH=$cache/kafkajs/node_modules timeout 600 node "$here/kafkajs/conform.js" "$bootstrap" "$run-kafkajs-$codec" "$codec" "$idempotent" "$want" || status=$?
+    NODE_PATH=$cache/kafkajs/node_modules timeout 600 node "$here/kafkajs/conform.js" "$bootstrap" "$run-kafkajs-$codec" "$codec" "$idempotent" "$want" "$records" || status=$?
     if [ "$status" = 3 ]; then note "KafkaJS: no zstd, which needs a Node that has it (22.15)."; continue; fi
     [ "$status" = 0 ]
     fetched "$run-kafkajs-$codec" | "$judge" kcat "$want"
@@ -80,7 +81,8 @@ client_kafkajs() {
   did kafkajs codecs "$done_codecs"
   did kafkajs "by timestamp" "not tried"
   did kafkajs "reads back" "by kcat"
-  note "KafkaJS writes no header without a value, and reads in groups only."
+  did kafkajs group
+  note "KafkaJS writes no header without a value, and reads in groups only, which tell no times."
 }
 
 client_kcat() {
@@ -117,6 +119,11 @@ client_kcat() {
   got=$(timeout 60 kcat -Q -b "$bootstrap" -t "$topic:0:$at" | awk '{print $NF}')
   [ "$got" = "$wanted" ] || { echo "time $at: offset $got instead of $wanted"; return 1; }
   did kcat "by timestamp"
+  # A group reads one half, and goes on with the other.
+  for n in $((records / 2)) $((records - records / 2)); do
+    timeout 120 kcat -b "$bootstrap" -X auto.offset.reset=earliest -G "$run-kcat-group" -c "$n" -q -f '%o\n' "$run-kcat-none"
+  done | cmp - <(seq 0 $((records - 1)))
+  did kcat group
 }
 
 client_kafka_tools() {
@@ -178,4 +185,29 @@ kafka_tools_offsets() {
   [ "$(offsets "$t-perf" -1)" = "$records" ]
   tool kafka-topics $at --delete --topic "$t-perf"
   note "The console tools write to a topic of one partition, and only text: values are lines."
+  kafka_tools_group
+}
+
+# kafka_tools_group reads in two halves as a group, and does to that group what can be done.
+kafka_tools_group() {
+  local t=$topic-gzip g=$run-group n
+  for n in $((records / 2)) $((records - records / 2)); do
+    tool kafka-console-consumer $at --topic "$t" --group "$g" --from-beginning --max-messages "$n" --timeout-ms 60000 \
+      --formatter-property print.key=true --formatter-property print.headers=true
+  done >"$out/read"
+  cmp "$out/lines" "$out/read"
+  tool kafka-consumer-groups $at --list >"$out/groups"; grep -qx "$g" "$out/groups"
+  at_offset() { # CURRENT LAG
+    tool kafka-consumer-groups $at --describe --group "$g" >"$out/group"
+    awk -v t="$t" -v current="$1" -v lag="$2" '$2==t {found=1; if ($4!=current || $6!=lag) exit 1} END {exit !found}' "$out/group"
+  }
+  at_offset "$records" 0
+  tool kafka-consumer-groups $at --describe --group "$g" --state >"$out/state"; grep -q Empty "$out/state"
+  tool kafka-consumer-groups $at --reset-offsets --group "$g" --topic "$t" --to-offset 7 --execute >"$out/reset"
+  at_offset 7 $((records - 7))
+  tool kafka-consumer-groups $at --delete-offsets --group "$g" --topic "$t" >"$out/offsets"
+  tool kafka-consumer-groups $at --reset-offsets --group "$g" --topic "$t" --to-latest --execute >"$out/reset"
+  tool kafka-consumer-groups $at --delete --group "$g" >"$out/deleted-group"
+  tool kafka-consumer-groups $at --list >"$out/groups"; ! grep -qx "$g" "$out/groups"
+  did kafka-tools group
 }

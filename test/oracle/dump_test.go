@@ -139,7 +139,7 @@ func less(a, b string) bool {
 
 // key returns what tells an element from its neighbours.
 func (d *dumper) key(v reflect.Value, i int) string {
-	for _, name := range []string{"Topic", "TopicID", "Partition", "ApiKey", "Name", "ResourceName", "NodeID"} {
+	for _, name := range []string{"Topic", "TopicID", "Group", "Key", "Partition", "ApiKey", "Name", "ResourceName", "NodeID"} {
 		f := v.FieldByName(name)
 		if !f.IsValid() || name == "Topic" && f.IsZero() {
 			continue
@@ -229,6 +229,8 @@ func (d *dumper) text(name, v string, parent reflect.Value) string {
 		return "<dir>"
 	case "Host":
 		return "<host>"
+	case "MemberID", "LeaderID":
+		v = memberIDs.ReplaceAllString(v, "<id>")
 	case "ResourceName", "Name":
 		if v == strconv.Itoa(int(d.node)) {
 			return "<node>"

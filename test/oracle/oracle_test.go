@@ -86,6 +86,7 @@ func (s *suite) run() {
 	s.describeTopicPartitions()
 	s.deleteRecords()
 	s.deleteTopics()
+	s.groups()
 	s.truncated()
 	s.unknown()
 }

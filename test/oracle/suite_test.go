@@ -13,8 +13,8 @@ import (
 
 // versions are the ranges that Kafka 4.3 serves of the APIs that Moldau has.
 var versions = map[int16][2]int16{
-	0: {0, 13}, 1: {4, 18}, 2: {1, 11}, 3: {0, 13}, 18: {0, 4}, 19: {2, 7}, 20: {1, 6}, 21: {0, 2}, 22: {0, 5},
-	23: {2, 4}, 29: {1, 3}, 30: {1, 3}, 31: {1, 3}, 32: {1, 4}, 33: {0, 2}, 35: {1, 5}, 37: {0, 3}, 43: {0, 2}, 44: {0, 1}, 45: {0, 1}, 46: {0, 0}, 55: {0, 2}, 60: {0, 2}, 61: {0, 0}, 74: {0, 1}, 75: {0, 0},
+	0: {0, 13}, 1: {4, 18}, 2: {1, 11}, 3: {0, 13}, 8: {2, 10}, 9: {1, 10}, 10: {0, 6}, 11: {0, 9}, 12: {0, 4}, 13: {0, 5}, 14: {0, 5}, 15: {0, 6}, 16: {0, 5}, 18: {0, 4}, 19: {2, 7}, 20: {1, 6}, 21: {0, 2}, 22: {0, 5},
+	23: {2, 4}, 29: {1, 3}, 30: {1, 3}, 31: {1, 3}, 32: {1, 4}, 33: {0, 2}, 35: {1, 5}, 37: {0, 3}, 42: {0, 2}, 43: {0, 2}, 44: {0, 1}, 45: {0, 1}, 46: {0, 0}, 47: {0, 0}, 55: {0, 2}, 60: {0, 2}, 61: {0, 0}, 74: {0, 1}, 75: {0, 0},
 }
 
 type pair struct{ key, version int16 }
@@ -41,7 +41,7 @@ func newSuite(t *testing.T, address string) *suite {
 		t: t, address: address, ids: map[string][16]byte{}, titles: map[string]bool{},
 		valid: map[pair]int{}, invalid: map[pair]int{}, last: map[pair][]byte{}, correl: 1000,
 	}
-	prefix := fmt.Sprintf("o%d-", time.Now().UnixNano()%1_000_000_000_000)
+	prefix := fmt.Sprintf("o%012d-", time.Now().UnixNano()%1_000_000_000_000)
 	s.d = dumper{prefix: prefix, node: -1, names: map[[16]byte]string{}}
 	m := kmsg.NewMetadataRequest()
 	m.SetVersion(9)
@@ -133,6 +133,8 @@ func (s *suite) await(conn net.Conn, req kmsg.Request) (kmsg.Response, []line) {
 		lines = keepOnly(lines, elected)
 	case 35:
 		lines = keepOnly(lines, s.d.ofThisRun)
+	case 16:
+		lines = keepOnly(lines, ofThisRunsGroups)
 	case 74:
 		lines = keepOnly(lines, listed)
 	}

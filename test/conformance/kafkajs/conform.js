@@ -1,10 +1,11 @@
-// Creates a topic and writes the records of a file to it with KafkaJS: conform.js BOOTSTRAP TOPIC CODEC IDEMPOTENT WANT.
-// It does not read: KafkaJS reads in groups only. The file is the judge's.
+// Creates a topic and writes the records of a file to it with KafkaJS: conform.js BOOTSTRAP TOPIC CODEC IDEMPOTENT WANT
+// RECORDS. Then a group of two reads them. KafkaJS reads in groups only, so what it reads is counted, not compared. The file is the judge's.
 const fs = require('node:fs');
 const zlib = require('node:zlib');
 const { Kafka, CompressionTypes, CompressionCodecs, logLevel } = require('kafkajs');
 
-const [bootstrap, topic, codec, idempotent, want] = process.argv.slice(2);
+const [bootstrap, topic, codec, idempotent, want, count] = process.argv.slice(2);
+const total = Number(count);
 const codecs = { none: CompressionTypes.None, gzip: CompressionTypes.GZIP, snappy: CompressionTypes.Snappy, lz4: CompressionTypes.LZ4, zstd: CompressionTypes.ZSTD };
 const batchRecords = 500, batchBytes = 900_000;
 
@@ -59,6 +60,47 @@ async function main() {
   }
   await flush();
   await producer.disconnect();
+  await readInGroup(kafka);
+}
+
+// readInGroup reads everything in a group of two members: every record once, those of a partition in order.
+async function readInGroup(kafka) {
+  const groupId = `${topic}-group`, next = new Map(), members = [];
+  let seen = 0, settle;
+  const done = new Promise((resolve, reject) => { settle = { resolve, reject }; });
+  const timer = setTimeout(() => settle.reject(new Error(`${seen} of ${total} records read in a group`)), 120_000);
+  const joined = [];
+  for (let i = 0; i < 2; i++) {
+    const consumer = kafka.consumer({ groupId, sessionTimeout: 6000, heartbeatInterval: 500, rebalanceTimeout: 10_000 });
+    members.push(consumer);
+    joined.push(new Promise((resolve) => consumer.on(consumer.events.GROUP_JOIN, (e) => {
+      if (Object.values(e.payload.memberAssignment).flat().length < 3) resolve();
+    })));
+    await consumer.connect();
+    await consumer.subscribe({ topics: [topic], fromBeginning: true });
+  }
+  let ready = false; // nobody reads before both have their share
+  Promise.all(joined).then(() => { ready = true; });
+  for (const consumer of members) {
+    await consumer.run({
+      eachBatchAutoResolve: false,
+      eachBatch: async ({ batch, heartbeat, resolveOffset, commitOffsetsIfNecessary }) => {
+        await heartbeat(); // fails where the group rebalances, and the batch comes again
+        if (!ready) return new Promise((resolve) => setTimeout(resolve, 200));
+        for (const m of batch.messages) {
+          const expected = next.get(batch.partition) ?? 0;
+          if (Number(m.offset) !== expected) settle.reject(new Error(`offset ${m.offset} instead of ${expected} of partition ${batch.partition}`));
+          next.set(batch.partition, expected + 1);
+          resolveOffset(m.offset);
+          if (++seen === total) settle.resolve();
+        }
+        await commitOffsetsIfNecessary({ topics: [{ topic, partitions: [{ partition: batch.partition, offset: String(next.get(batch.partition)) }] }] });
+      },
+    });
+  }
+  await done;
+  clearTimeout(timer);
+  for (const consumer of members) await consumer.disconnect();
 }
 
 main().then(() => process.exit(0), (e) => { console.error(e.message || e); process.exit(1); });

@@ -103,6 +103,57 @@ def look_up(consumer, topic, want):
                 sys.exit(f"partition {tp.partition} at {target}: {tp.offset} instead of {expected}")
 
 
+def in_a_group(bootstrap, topic, total):
+    """Two members share the topic; one leaves in the midst of it, and nothing is read twice or never."""
+    group, seen = f"{topic}-group", set()
+
+    def member():
+        c = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest",
+                      "enable.auto.commit": False, "session.timeout.ms": 6000})
+        c.subscribe([topic], on_revoke=lambda c, _: commit(c))
+        return c
+
+    def commit(c):
+        positions = [p for p in c.position(c.assignment()) if p.offset >= 0]
+        if positions:
+            c.commit(offsets=positions, asynchronous=False)
+
+    def take(c, n, wait):
+        for m in c.consume(n, wait):
+            if m.error():
+                sys.exit(f"consume in a group: {m.error()}")
+            at = (m.partition(), m.offset())
+            if at in seen:
+                sys.exit(f"{at} was read twice")
+            seen.add(at)
+        if c.assignment():
+            commit(c)
+
+    first, second = member(), member()
+    deadline = time.time() + 120
+    while not (first.assignment() and second.assignment()):
+        if time.time() > deadline:
+            sys.exit("the group does not settle")
+        take(first, 1, 0.05)
+        take(second, 1, 0.05)
+    if len(first.assignment()) + len(second.assignment()) != PARTITIONS:
+        sys.exit(f"{first.assignment()} and {second.assignment()}")
+    while len(seen) < total // 2:
+        if time.time() > deadline:
+            sys.exit(f"{len(seen)} of {total} records read by two members")
+        take(first, 1000, 0.1)
+        take(second, 1000, 0.1)
+    second.close()
+    while len(seen) < total:
+        if time.time() > deadline:
+            sys.exit(f"{len(seen)} of {total} records read after one member left")
+        take(first, 1000, 0.1)
+    for tp in first.committed([TopicPartition(topic, p) for p in range(PARTITIONS)], timeout=20):
+        if tp.offset != sum(1 for p, _ in seen if p == tp.partition):
+            sys.exit(f"committed {tp.offset} in partition {tp.partition}")
+    first.close()
+
+
 def main():
     bootstrap, topic, codec, idempotent, want, got = sys.argv[1:]
     admin = AdminClient({"bootstrap.servers": bootstrap})
@@ -111,6 +162,7 @@ def main():
     consumer = read(bootstrap, topic, got, counts)
     look_up(consumer, topic, want)
     consumer.close()
+    in_a_group(bootstrap, topic, sum(counts))
     admin.delete_topics([topic])[topic].result(30)
 
 

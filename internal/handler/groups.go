@@ -1,0 +1,133 @@
+package handler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"unicode/utf16"
+
+	"github.com/moldau/moldau/internal/config"
+	"github.com/moldau/moldau/internal/coordinator/group"
+	"github.com/moldau/moldau/internal/server"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Groups is the group coordinator of this broker: the partitions of __consumer_offsets that it leads.
+type Groups interface {
+	// Request has the shard of a partition answer a *group.Request.
+	Request(partition int32, req any, answer func(response any, err error))
+	// Ask has every shard answer, and tells whether some could not yet.
+	Ask(req any, answer func(responses []any, loading bool))
+}
+
+const groupOperations int32 = 1<<opRead | 1<<opDescribe | 1<<opDelete | 1<<opDescribeConfigs | 1<<opAlterConfigs
+
+// groupPartition returns the partition of __consumer_offsets that a group belongs to.
+func (h *Handlers) groupPartition(groupID string) int32 {
+	n := h.Config().OffsetsTopicPartitions
+	if t, ok := h.Image().Topic(config.OffsetsTopic); ok {
+		n = int32(len(t.Partitions))
+	}
+	return javaHash(groupID) % n
+}
+
+// createOffsetsTopic makes the topic of the group coordinator.
+func (h *Handlers) createOffsetsTopic(ctx context.Context) error {
+	cfg := h.Config()
+	brokers := int16(0)
+	for range h.Image().Brokers() {
+		brokers++
+	}
+	t := kmsg.NewCreateTopicsRequestTopic()
+	t.Topic, t.NumPartitions, t.ReplicationFactor = config.OffsetsTopic, cfg.OffsetsTopicPartitions, min(cfg.OffsetsTopicReplicationFactor, brokers)
+	for _, kv := range [][2]string{
+		{"cleanup.policy", "compact"}, {"compression.type", "producer"}, {"segment.bytes", strconv.Itoa(int(cfg.OffsetsTopicSegmentBytes))},
+	} {
+		c := kmsg.NewCreateTopicsRequestTopicConfig()
+		c.Name, c.Value = kv[0], &kv[1]
+		t.Configs = append(t.Configs, c)
+	}
+	var req kmsg.CreateTopicsRequest
+	req.Version, req.TimeoutMillis = 7, autoCreateTimeoutMs
+	req.Topics = append(req.Topics, t)
+	made := &h.Controller.CreateTopics(ctx, &req).Topics[0]
+	if err := kerr.ErrorForCode(made.ErrorCode); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+		return fmt.Errorf("creating %s: %w", config.OffsetsTopic, err)
+	}
+	h.Logger.Info("topic of the group coordinator created", "topic", config.OffsetsTopic, "partitions", t.NumPartitions, "replication_factor", t.ReplicationFactor)
+	return nil
+}
+
+// javaHash is String.hashCode made positive as Kafka's Utils.abs does. It is over UTF-16.
+func javaHash(s string) int32 {
+	var h int32
+	for _, c := range utf16.Encode([]rune(s)) {
+		h = 31*h + int32(c)
+	}
+	switch {
+	case h == -1<<31:
+		return 0
+	case h < 0:
+		return -h
+	}
+	return h
+}
+
+// toGroup has the coordinator of a group answer message. The handler returns meanwhile; message
+// must not alias the request. answer gets what it says as a T, or an error.
+func toGroup[T kmsg.Response](h *Handlers, x *server.Exchange, groupID string, message kmsg.Request, answer func(T, error)) {
+	x.Later()
+	x.FreeBody()
+	h.askGroup(x, groupID, message, func(response any, err error) {
+		resp, ok := response.(T)
+		if err == nil && !ok {
+			err = fmt.Errorf("the coordinator of group %q answers a %T with a %T: %w", groupID, message, response, kerr.UnknownServerError)
+		}
+		answer(resp, err)
+	})
+}
+
+func (h *Handlers) askGroup(x *server.Exchange, groupID string, message kmsg.Request, answer func(any, error)) {
+	req := &group.Request{ClientID: x.ClientID, ClientHost: javaHost(x.Conn.RemoteAddr()), Message: message}
+	h.Groups.Request(h.groupPartition(groupID), req, answer)
+}
+
+// gather calls done once it has been told n times that something has ended.
+type gather struct {
+	left atomic.Int32
+	done func()
+}
+
+func newGather(n int, done func()) *gather {
+	g := &gather{done: done}
+	g.left.Store(int32(n) + 1) // one for the caller of end
+	return g
+}
+
+func (g *gather) end() {
+	if g.left.Add(-1) == 0 {
+		g.done()
+	}
+}
+
+// javaHost is InetAddress.toString of an address that was not looked up, as Kafka prints the host of a member.
+func javaHost(addr net.Addr) string {
+	host, _, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return "/" + addr.String()
+	}
+	ip := net.ParseIP(host)
+	if ip == nil || ip.To4() != nil {
+		return "/" + host
+	}
+	words := make([]string, 0, net.IPv6len/2)
+	for i := 0; i < net.IPv6len; i += 2 {
+		words = append(words, fmt.Sprintf("%x", int(ip[i])<<8|int(ip[i+1])))
+	}
+	return "/" + strings.Join(words, ":")
+}

@@ -1,0 +1,254 @@
+package handler
+
+import (
+	"net"
+	"reflect"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/config"
+	"github.com/moldau/moldau/internal/coordinator/group"
+	"github.com/moldau/moldau/internal/ids"
+)
+
+// fakeGroups answers as told, on a goroutine of its own, and keeps what it was asked.
+type fakeGroups struct {
+	answer func(req *group.Request) (any, error)
+	list   func(req *group.ListGroups) (responses []any, loading bool)
+	asked  chan *group.Request
+}
+
+func (f *fakeGroups) Request(_ int32, req any, answer func(any, error)) {
+	r := req.(*group.Request)
+	select {
+	case f.asked <- r:
+	default:
+	}
+	go func() { answer(f.answer(r)) }()
+}
+
+func (f *fakeGroups) Ask(req any, answer func([]any, bool)) {
+	go func() { answer(f.list(req.(*group.ListGroups))) }()
+}
+
+func startGroups(t *testing.T, answer func(req *group.Request) (any, error)) (*broker, *client, *fakeGroups) {
+	t.Helper()
+	b := startBroker(t)
+	f := &fakeGroups{answer: answer, asked: make(chan *group.Request, 100)}
+	b.handlers.Groups = f
+	return b, b.dial(), f
+}
+
+// Known values of Java's String.hashCode, made positive.
+func TestJavaHash(t *testing.T) {
+	for s, want := range map[string]int32{
+		"": 0, "a": 97, "abc": 96354, "polygenelubricants": 0, "GydZG_": 0, "\U0001F600": 1772899,
+	} {
+		if got := javaHash(s); got != want {
+			t.Errorf("%q: %d, want %d", s, got, want)
+		}
+	}
+}
+
+func TestJavaHost(t *testing.T) {
+	for addr, want := range map[string]string{
+		"127.0.0.1:9": "/127.0.0.1", "[::1]:9": "/0:0:0:0:0:0:0:1", "[2001:db8::a:0]:9": "/2001:db8:0:0:0:0:a:0",
+	} {
+		a, err := net.ResolveTCPAddr("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := javaHost(a); got != want {
+			t.Errorf("%s: %s, want %s", addr, got, want)
+		}
+	}
+}
+
+// The first who looks for a coordinator has the topic made, and is told at once.
+func TestFindCoordinatorMakesItsTopic(t *testing.T) {
+	b, c, _ := startGroups(t, nil)
+	defer b.stop()
+	defer c.close()
+	for v := range int16(7) {
+		req := kmsg.NewPtrFindCoordinatorRequest()
+		req.Version, req.CoordinatorKey, req.CoordinatorKeys = v, "g", []string{"g", "h"}
+		resp := ask[*kmsg.FindCoordinatorResponse](c, req)
+		if v < 4 {
+			if resp.ErrorCode != 0 || resp.NodeID != int32(testNode) || resp.Host != testHost || resp.Port != testPort {
+				t.Errorf("v%d: %+v", v, resp)
+			}
+			continue
+		}
+		if len(resp.Coordinators) != 2 {
+			t.Fatalf("v%d: %+v", v, resp)
+		}
+		for i, at := range resp.Coordinators {
+			if at.ErrorCode != 0 || at.NodeID != int32(testNode) || at.Host != testHost || at.Port != testPort || at.Key != req.CoordinatorKeys[i] {
+				t.Errorf("v%d: %+v", v, at)
+			}
+		}
+	}
+	if n := b.created.Load(); n != 1 {
+		t.Errorf("the topic was created %d times", n)
+	}
+	if _, ok := b.image.Load().Topic(config.OffsetsTopic); !ok {
+		t.Error("the topic is not there")
+	}
+	req := kmsg.NewPtrFindCoordinatorRequest()
+	req.Version, req.CoordinatorKey, req.CoordinatorType = 3, "id", 1
+	wantCode(t, "transactions", ask[*kmsg.FindCoordinatorResponse](c, req).ErrorCode, kerr.UnsupportedVersion)
+}
+
+// Whatever the coordinator cannot answer every API says in its own place.
+func TestGroupErrors(t *testing.T) {
+	b, c, _ := startGroups(t, func(*group.Request) (any, error) { return nil, kerr.NotCoordinator })
+	defer b.stop()
+	defer c.close()
+	id := b.create("t", 1)
+	errorOf := map[kmsg.Request]func(kmsg.Response) int16{
+		&kmsg.JoinGroupRequest{Group: "g"}: func(r kmsg.Response) int16 { return r.(*kmsg.JoinGroupResponse).ErrorCode },
+		&kmsg.SyncGroupRequest{Group: "g", ProtocolType: kmsg.StringPtr("consumer"), Protocol: kmsg.StringPtr("range")}: func(r kmsg.Response) int16 { return r.(*kmsg.SyncGroupResponse).ErrorCode },
+		&kmsg.HeartbeatRequest{Group: "g"}: func(r kmsg.Response) int16 { return r.(*kmsg.HeartbeatResponse).ErrorCode },
+		&kmsg.LeaveGroupRequest{Group: "g"}: func(r kmsg.Response) int16 {
+			return r.(*kmsg.LeaveGroupResponse).ErrorCode
+		},
+		&kmsg.DescribeGroupsRequest{Groups: []string{"g"}}: func(r kmsg.Response) int16 {
+			return r.(*kmsg.DescribeGroupsResponse).Groups[0].ErrorCode
+		},
+		&kmsg.DeleteGroupsRequest{Groups: []string{"g"}}: func(r kmsg.Response) int16 {
+			return r.(*kmsg.DeleteGroupsResponse).Groups[0].ErrorCode
+		},
+		&kmsg.OffsetDeleteRequest{Group: "g", Topics: []kmsg.OffsetDeleteRequestTopic{{Topic: "t", Partitions: []kmsg.OffsetDeleteRequestTopicPartition{{}}}}}: func(r kmsg.Response) int16 {
+			return r.(*kmsg.OffsetDeleteResponse).ErrorCode
+		},
+		&kmsg.OffsetCommitRequest{Group: "g", Topics: []kmsg.OffsetCommitRequestTopic{{Topic: "t", TopicID: id, Partitions: []kmsg.OffsetCommitRequestTopicPartition{{}}}}}: func(r kmsg.Response) int16 {
+			return r.(*kmsg.OffsetCommitResponse).Topics[0].Partitions[0].ErrorCode
+		},
+		&kmsg.OffsetFetchRequest{Group: "g", Groups: []kmsg.OffsetFetchRequestGroup{{Group: "g"}}, Topics: []kmsg.OffsetFetchRequestTopic{{Topic: "t", Partitions: []int32{0}}}}: func(r kmsg.Response) int16 {
+			f := r.(*kmsg.OffsetFetchResponse)
+			switch {
+			case f.Version < 2:
+				return f.Topics[0].Partitions[0].ErrorCode
+			case f.Version < manyGroupsSince:
+				return f.ErrorCode
+			}
+			return f.Groups[0].ErrorCode
+		},
+	}
+	for req, code := range errorOf {
+		api := lookup(req.Key())
+		for v := api.Min; v <= api.Max; v++ {
+			req.SetVersion(v)
+			resp := ask[kmsg.Response](c, req)
+			resp.SetVersion(v)
+			wantCode(t, kmsg.NameForKey(req.Key()), code(resp), kerr.NotCoordinator)
+		}
+	}
+}
+
+// Partitions that there are not are refused here, the others are the coordinator's, and the answer has both.
+func TestOffsetCommitOfUnknownPartitions(t *testing.T) {
+	b, c, f := startGroups(t, func(r *group.Request) (any, error) {
+		req := r.Message.(*kmsg.OffsetCommitRequest)
+		resp := req.ResponseKind().(*kmsg.OffsetCommitResponse)
+		for i := range req.Topics {
+			for _, p := range req.Topics[i].Partitions {
+				answerCommit(resp, &req.Topics[i], p.Partition, 0)
+			}
+		}
+		return resp, nil
+	})
+	defer b.stop()
+	defer c.close()
+	known, unknown := b.create("t", 2), ids.NewUUID()
+	for _, v := range []int16{2, 9, 10} {
+		req := kmsg.NewPtrOffsetCommitRequest()
+		req.Version, req.Group = v, "g"
+		req.Topics = []kmsg.OffsetCommitRequestTopic{
+			{Topic: "nosuch", TopicID: unknown, Partitions: []kmsg.OffsetCommitRequestTopicPartition{{Partition: 0}}},
+			{Topic: "t", TopicID: known, Partitions: []kmsg.OffsetCommitRequestTopicPartition{{Partition: 5}, {Partition: 1}, {Partition: 0}}},
+		}
+		resp := ask[*kmsg.OffsetCommitResponse](c, req)
+		got := map[int32]int16{}
+		for _, p := range resp.Topics[1].Partitions {
+			got[p.Partition] = p.ErrorCode
+		}
+		if want := map[int32]int16{5: kerr.UnknownTopicOrPartition.Code, 1: 0, 0: 0}; len(resp.Topics) != 2 || !reflect.DeepEqual(got, want) {
+			t.Errorf("v%d: %+v", v, resp.Topics)
+		}
+		want := kerr.UnknownTopicOrPartition
+		if v >= topicIDsSince {
+			want = kerr.UnknownTopicID
+		}
+		wantCode(t, "unknown topic", resp.Topics[0].Partitions[0].ErrorCode, want)
+		if asked := (<-f.asked).Message.(*kmsg.OffsetCommitRequest).Topics; len(asked) != 1 || asked[0].Topic != "t" || asked[0].TopicID != known || len(asked[0].Partitions) != 2 {
+			t.Errorf("v%d: the coordinator was asked for %+v", v, asked)
+		}
+	}
+}
+
+// The coordinator is asked in one form, whatever the version; the answer is in that of the version.
+func TestOffsetFetchForms(t *testing.T) {
+	b, c, f := startGroups(t, func(r *group.Request) (any, error) {
+		resp := kmsg.NewPtrOffsetFetchResponse()
+		g := kmsg.NewOffsetFetchResponseGroup()
+		g.Group = r.Message.(*kmsg.OffsetFetchRequest).Groups[0].Group
+		out := kmsg.NewOffsetFetchResponseGroupTopic()
+		out.Topic = "t"
+		p := noOffset(1, 0)
+		p.Offset = 42
+		out.Partitions = append(out.Partitions, p)
+		g.Topics = append(g.Topics, out)
+		resp.Groups = append(resp.Groups, g)
+		return resp, nil
+	})
+	defer b.stop()
+	defer c.close()
+	id := b.create("t", 2)
+	for v := int16(1); v <= 10; v++ {
+		req := kmsg.NewPtrOffsetFetchRequest()
+		req.Version, req.Group = v, "g"
+		req.Topics = []kmsg.OffsetFetchRequestTopic{{Topic: "t", Partitions: []int32{1}}}
+		req.Groups = []kmsg.OffsetFetchRequestGroup{{Group: "g", Topics: []kmsg.OffsetFetchRequestGroupTopic{{Topic: "t", TopicID: id, Partitions: []int32{1}}}}}
+		resp := ask[*kmsg.OffsetFetchResponse](c, req)
+		var offset int64
+		if v < manyGroupsSince {
+			offset = resp.Topics[0].Partitions[0].Offset
+		} else {
+			offset = resp.Groups[0].Topics[0].Partitions[0].Offset
+		}
+		if offset != 42 || v >= topicIDsSince && resp.Groups[0].Topics[0].TopicID != id {
+			t.Errorf("v%d: %+v", v, resp)
+		}
+		asked := (<-f.asked).Message.(*kmsg.OffsetFetchRequest)
+		if len(asked.Groups) != 1 || asked.Groups[0].Group != "g" || asked.Groups[0].Topics[0].Topic != "t" || asked.Groups[0].Topics[0].Partitions[0] != 1 {
+			t.Errorf("v%d: the coordinator was asked for %+v", v, asked)
+		}
+	}
+	req := kmsg.NewPtrOffsetFetchRequest()
+	req.Version, req.Group = 7, "g"
+	ask[*kmsg.OffsetFetchResponse](c, req)
+	if asked := (<-f.asked).Message.(*kmsg.OffsetFetchRequest); asked.Groups[0].Topics != nil {
+		t.Errorf("all topics became %+v", asked.Groups[0].Topics)
+	}
+}
+
+func TestListGroups(t *testing.T) {
+	b, c, f := startGroups(t, nil)
+	defer b.stop()
+	defer c.close()
+	loading := false
+	f.list = func(*group.ListGroups) ([]any, bool) {
+		return []any{[]kmsg.ListGroupsResponseGroup{{Group: "z"}}, []kmsg.ListGroupsResponseGroup{{Group: "a"}, {Group: "b"}}}, loading
+	}
+	req := kmsg.NewPtrListGroupsRequest()
+	req.Version = 5
+	resp := ask[*kmsg.ListGroupsResponse](c, req)
+	if len(resp.Groups) != 3 || resp.Groups[0].Group != "a" || resp.Groups[2].Group != "z" {
+		t.Errorf("%+v", resp)
+	}
+	loading = true
+	wantCode(t, "loading", ask[*kmsg.ListGroupsResponse](c, req).ErrorCode, kerr.CoordinatorLoadInProgress)
+}
