@@ -44,6 +44,20 @@ check() { # WHAT LOGDIR RECORDS
   [ "$snapshots_read" -gt 0 ] || die "$1: no snapshot names a producer"
 }
 
+# check_offsets has the tool decode what a group of its own kind has left in __consumer_offsets: its generations, and what it committed.
+check_offsets() { # LOGDIR
+  local logs groups commits
+  : >"$work/complaints"
+  mapfile -t logs < <(find "$1" -path '*/__consumer_offsets-*/*.log' -size +0)
+  [ ${#logs[@]} -gt 0 ] || die "no partition of __consumer_offsets has a record"
+  dump_files "${logs[@]}" -- --offsets-decoder
+  [ ! -s "$work/complaints" ] || { head -20 "$work/complaints" >&2; die "__consumer_offsets: kafka-dump-log complains"; }
+  groups=$(grep -acE 'key: .*"type":"2".*"group":"files-group".*payload: .*"protocol":"range"' "$work/dump" || true)
+  commits=$(grep -acE 'key: .*"type":"1".*"group":"files-group","topic":"files-none".*payload: .*"offset":[0-9]' "$work/dump" || true)
+  [ "$groups" -gt 0 ] && [ "$commits" -gt 0 ] || { grep -a files-group "$work/dump" | head -5 >&2; die "$groups generations and $commits commits of the group in the dump"; }
+  echo "__consumer_offsets: $groups generations and $commits commits decoded"
+}
+
 if [ -n "${DUMP_ONLY:-}" ]; then check "$DUMP_ONLY" "$DUMP_ONLY" 0; exit; fi
 
 (cd "$root" && go build -o "$work/judge" ./test/conformance/judge)
@@ -61,7 +75,9 @@ fill() { # PORT ROUND: small segments, every codec, idempotent producers, with a
 logdir=$work/broker/node1
 if [ "${BROKER:-moldau}" = kafka ]; then start_kafka "$work/broker" "$port"; else build_moldau; start_moldau "$work/broker" "$port"; fi
 fill "$port"
+"$kafka" kafka-console-consumer --bootstrap-server "127.0.0.1:$port" --topic files-none --group files-group --from-beginning --max-messages 1000 --timeout-ms 60000 >/dev/null
 stop_broker "$broker_pid"
+check_offsets "$logdir"
 check "after a clean stop" "$logdir" $((5 * records))
 if [ "${BROKER:-moldau}" = kafka ]; then exit; fi
 
