@@ -50,6 +50,7 @@ var bars = []bar{
 	{"raw fetch of 1 MB answers: broker CPU", is("reqs", map[string]string{"api": "fetch"}), brokerCPU, 0.45, 0.15, "s/GB"},
 	{"ApiVersions: broker CPU", is("reqs", map[string]string{"api": "apiversions"}), perRequest, 0.15, 0, "us a request"},
 	{"Metadata: broker CPU", is("reqs", map[string]string{"api": "metadata"}), perRequest, 0.30, 0, "us a request"},
+	{"offset commits: broker CPU", is("reqs", map[string]string{"api": "offsetcommit"}), perRequest, 0.30, 0, "us a request"},
 	{"end to end at 1,000 records/s: p50", is("e2e", map[string]string{"rate": "1000"}), p50, 1.0, 0, "us"},
 	{"end to end at 1,000 records/s: p99", is("e2e", map[string]string{"rate": "1000"}), p99, 0.6, 0, "us"},
 }

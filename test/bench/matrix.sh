@@ -33,6 +33,7 @@ for rep in $(seq "$reps"); do
 	gone "$t-raw" "$t-get"
 	run reqs -api apiversions -topic "$t-1k" -conns 2 -depth 64 -duration "$seconds"
 	run reqs -api metadata -topic "$t-1k" -conns 2 -depth 64 -duration "$seconds"
+	groups && run reqs -api offsetcommit -topic "$t-1k" -conns 2 -depth 8 -duration "$seconds"
 	run e2e -topic "$t-e2e" -partitions 6 -rate 1000 -duration 12s
 	run e2e -topic "$t-e2e" -partitions 6 -rate 10000 -duration 12s -linger 1ms
 	if groups; then

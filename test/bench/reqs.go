@@ -99,7 +99,7 @@ type asking struct {
 }
 
 func (q *asking) flags(c *config) {
-	c.StringVar(&q.api, "api", "produce", "produce, fetch, metadata or apiversions")
+	c.StringVar(&q.api, "api", "produce", "produce, fetch, metadata, apiversions or offsetcommit (of groups without members, on a cluster of one broker)")
 	c.IntVar(&q.conns, "conns", 1, "connections; the n-th uses partition n of the topic, round again")
 	c.IntVar(&q.depth, "depth", 4, "unanswered requests on a connection")
 	c.IntVar(&q.size, "size", 1024, "bytes of a record's value, for produce")
@@ -130,6 +130,11 @@ func (q *asking) open(ctx context.Context, c *config) ([]*stream, error) {
 	first, _, err := c.bounds(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if q.api == "offsetcommit" {
+		if err := firstCommits(ctx, adm, c.topic, len(first)); err != nil {
+			return nil, err
+		}
 	}
 	var streams []*stream
 	for i := range q.conns {
@@ -173,6 +178,8 @@ func (q *asking) request(s *stream, topic string, partition int32, first int64) 
 		a := kmsg.NewApiVersionsRequest()
 		a.ClientSoftwareName, a.ClientSoftwareVersion = "bench", "1"
 		req = &a
+	case "offsetcommit":
+		req = s.commit(topic, partition)
 	default:
 		return nil, fmt.Errorf("no api %q", q.api)
 	}
@@ -197,7 +204,7 @@ func (s *stream) version(req kmsg.Request, theirs kadm.BrokerApiVersions) error 
 		v = min(v, maxProduceVersion)
 	case *kmsg.FetchRequest:
 		v = min(v, maxFetchVersion)
-	case *kmsg.MetadataRequest:
+	case *kmsg.MetadataRequest, *kmsg.OffsetCommitRequest:
 		v = min(v, 9)
 	}
 	req.SetVersion(v)
@@ -219,6 +226,44 @@ func (s *stream) produce(topic string, partition int32, acks int16, records, siz
 			}
 		}
 		return 0, 0, errors.New("a produce answer without a partition")
+	}
+	return &req
+}
+
+// groupOf names the group that a partition's connection commits for.
+func groupOf(topic string, partition int) string { return fmt.Sprintf("%s-%d", topic, partition) }
+
+// firstCommits has the coordinator of every group at work.
+func firstCommits(ctx context.Context, adm *kadm.Client, topic string, partitions int) error {
+	for p := range partitions {
+		offsets := make(kadm.Offsets)
+		offsets.AddOffset(topic, int32(p), 0, -1)
+		resp, err := adm.CommitOffsets(ctx, groupOf(topic, p), offsets)
+		if err == nil {
+			err = resp.Error()
+		}
+		if err != nil {
+			return fmt.Errorf("the first commit of group %s: %w", groupOf(topic, p), err)
+		}
+	}
+	return nil
+}
+
+// commit sends the same commit of one offset again and again.
+func (s *stream) commit(topic string, partition int32) kmsg.Request {
+	p := kmsg.NewOffsetCommitRequestTopicPartition()
+	p.Partition, p.Offset = partition, 42
+	t := kmsg.NewOffsetCommitRequestTopic()
+	t.Topic, t.Partitions = topic, append(t.Partitions, p)
+	req := kmsg.NewOffsetCommitRequest()
+	req.Group, req.Generation, req.Topics = groupOf(topic, int(partition)), -1, append(req.Topics, t)
+	s.answer = func(_ int, resp kmsg.Response) (int, int, error) {
+		for _, t := range resp.(*kmsg.OffsetCommitResponse).Topics {
+			for _, p := range t.Partitions {
+				return 0, 0, kerr.ErrorForCode(p.ErrorCode)
+			}
+		}
+		return 0, 0, errors.New("a commit's answer without a partition")
 	}
 	return &req
 }
