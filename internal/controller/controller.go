@@ -241,6 +241,20 @@ func (c *Controller) AlterPartitionReassignments(ctx context.Context, req *kmsg.
 	})
 }
 
+// UpdateFeatures changes the levels of features: see Core.UpdateFeatures.
+func (c *Controller) UpdateFeatures(ctx context.Context, req *kmsg.UpdateFeaturesRequest) *kmsg.UpdateFeaturesResponse {
+	return decided(ctx, c, req, UpdateFeaturesRefused, func(core *Core) (*kmsg.UpdateFeaturesResponse, []metadata.Record) {
+		return core.UpdateFeatures(req)
+	})
+}
+
+// UnregisterBroker forgets a broker: see Core.UnregisterBroker.
+func (c *Controller) UnregisterBroker(ctx context.Context, req *kmsg.UnregisterBrokerRequest) *kmsg.UnregisterBrokerResponse {
+	return decided(ctx, c, req, UnregisterBrokerRefused, func(core *Core) (*kmsg.UnregisterBrokerResponse, []metadata.Record) {
+		return core.UnregisterBroker(req)
+	})
+}
+
 // IncrementalAlterConfigs alters what is configured: see Core.IncrementalAlterConfigs.
 func (c *Controller) IncrementalAlterConfigs(ctx context.Context, node ids.NodeID, req *kmsg.IncrementalAlterConfigsRequest) *kmsg.IncrementalAlterConfigsResponse {
 	return decided(ctx, c, req, IncrementalAlterConfigsRefused, func(core *Core) (*kmsg.IncrementalAlterConfigsResponse, []metadata.Record) {

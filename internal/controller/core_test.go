@@ -72,6 +72,10 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) {
 		s.change(t, lines)
 	case "reassign":
 		s.reassign(t, version, d.HasArg("fixed"), lines)
+	case "update-features":
+		s.updateFeatures(t, validateOnly, lines)
+	case "unregister":
+		s.unregister(t, lines)
 	case "alter-configs":
 		s.alterConfigs(t, validateOnly, lines)
 	case "replace-configs":

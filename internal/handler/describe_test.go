@@ -2,6 +2,7 @@ package handler
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -408,6 +409,25 @@ func TestAdminRequestsReachTheController(t *testing.T) {
 		if got := ask[*kmsg.ElectLeadersResponse](c, req); got.Topics[0].Topic != want {
 			t.Errorf("v%d: election type %s, want %s", version, got.Topics[0].Topic, want)
 		}
+	}
+	for version := int16(0); version <= 2; version++ {
+		req := kmsg.NewPtrUpdateFeaturesRequest()
+		update := kmsg.NewUpdateFeaturesRequestFeatureUpdate()
+		update.Feature, update.UpgradeType = "f", 3
+		req.Version, req.ValidateOnly, req.FeatureUpdates = version, true, append(req.FeatureUpdates, update)
+		got := ask[*kmsg.UpdateFeaturesResponse](c, req)
+		if want := fmt.Sprint("validate only ", version > 0); got.ErrorMessage == nil || *got.ErrorMessage != want {
+			t.Errorf("v%d: %+v, want %s", version, got, want)
+		}
+		want := map[int16][]kmsg.UpdateFeaturesResponseResult{0: {{Feature: "f", ErrorCode: 1}}, 1: {{Feature: "f", ErrorCode: 3}}}[version]
+		if !reflect.DeepEqual(got.Results, want) {
+			t.Errorf("v%d: %+v, want %+v", version, got.Results, want)
+		}
+	}
+	unregister := kmsg.NewPtrUnregisterBrokerRequest()
+	unregister.BrokerID = 70
+	if got := ask[*kmsg.UnregisterBrokerResponse](c, unregister); got.ErrorCode != kerr.BrokerIDNotRegistered.Code || got.ErrorMessage == nil || *got.ErrorMessage != "broker 70" {
+		t.Errorf("%+v", got)
 	}
 	for version := int16(0); version <= 1; version++ {
 		req := kmsg.NewPtrAlterPartitionAssignmentsRequest()

@@ -26,12 +26,19 @@ type Controller interface {
 	AlterConfigs(context.Context, ids.NodeID, *kmsg.AlterConfigsRequest) *kmsg.AlterConfigsResponse
 	AllocateProducerIDs(ctx context.Context, node ids.NodeID, brokerEpoch int64) (first ids.ProducerID, count int32, err error)
 	Elections
+	Membership
 }
 
 // Elections is the part of the Controller that decides where partitions are and who leads them.
 type Elections interface {
 	ElectLeaders(context.Context, *kmsg.ElectLeadersRequest) *kmsg.ElectLeadersResponse
 	AlterPartitionReassignments(context.Context, *kmsg.AlterPartitionAssignmentsRequest) *kmsg.AlterPartitionAssignmentsResponse
+}
+
+// Membership is the part of the Controller that decides which brokers there are, and the features that all of them have.
+type Membership interface {
+	UpdateFeatures(context.Context, *kmsg.UpdateFeaturesRequest) *kmsg.UpdateFeaturesResponse
+	UnregisterBroker(context.Context, *kmsg.UnregisterBrokerRequest) *kmsg.UnregisterBrokerResponse
 }
 
 // Partitions finds the partitions that this broker has. The error is the Kafka error

@@ -276,6 +276,27 @@ func (b *broker) AlterPartitionReassignments(_ context.Context, req *kmsg.AlterP
 	return resp
 }
 
+// UpdateFeatures answers for the features asked for, with what else the request says.
+func (b *broker) UpdateFeatures(_ context.Context, req *kmsg.UpdateFeaturesRequest) *kmsg.UpdateFeaturesResponse {
+	resp := kmsg.NewPtrUpdateFeaturesResponse()
+	text := fmt.Sprintf("validate only %v", req.ValidateOnly)
+	resp.ErrorMessage = &text
+	for _, u := range req.FeatureUpdates {
+		out := kmsg.NewUpdateFeaturesResponseResult()
+		out.Feature, out.ErrorCode = u.Feature, int16(u.UpgradeType)
+		resp.Results = append(resp.Results, out)
+	}
+	return resp
+}
+
+// UnregisterBroker knows no broker.
+func (b *broker) UnregisterBroker(_ context.Context, req *kmsg.UnregisterBrokerRequest) *kmsg.UnregisterBrokerResponse {
+	resp := kmsg.NewPtrUnregisterBrokerResponse()
+	text := fmt.Sprintf("broker %d", req.BrokerID)
+	resp.ErrorCode, resp.ErrorMessage = kerr.BrokerIDNotRegistered.Code, &text
+	return resp
+}
+
 const producerIDBlock = 3
 
 // AllocateProducerIDs hands out blocks of three.

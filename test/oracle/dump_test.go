@@ -139,7 +139,7 @@ func less(a, b string) bool {
 
 // key returns what tells an element from its neighbours.
 func (d *dumper) key(v reflect.Value, i int) string {
-	for _, name := range []string{"Topic", "TopicID", "Group", "Key", "Partition", "ApiKey", "Name", "ResourceName", "NodeID"} {
+	for _, name := range []string{"Topic", "TopicID", "Group", "Key", "Partition", "ApiKey", "Name", "Feature", "ResourceName", "NodeID"} {
 		f := v.FieldByName(name)
 		if !f.IsValid() || name == "Topic" && f.IsZero() {
 			continue
@@ -231,6 +231,10 @@ func (d *dumper) text(name, v string, parent reflect.Value) string {
 		return "<host>"
 	case "MemberID", "LeaderID":
 		v = memberIDs.ReplaceAllString(v, "<id>")
+	case "Feature":
+		if versionFeatures[v] {
+			return "<version>"
+		}
 	case "ResourceName", "Name":
 		if v == strconv.Itoa(int(d.node)) {
 			return "<node>"

@@ -81,6 +81,8 @@ func (s *suite) run() {
 	s.listReassignments()
 	s.electLeaders()
 	s.alterReassignments()
+	s.updateFeatures()
+	s.unregisterBroker()
 	s.describeCluster()
 	s.describeQuorum()
 	s.describeTopicPartitions()
