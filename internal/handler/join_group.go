@@ -21,9 +21,6 @@ func joinGroup(h *Handlers, x *server.Exchange) {
 	for i := range req.Protocols {
 		req.Protocols[i].Metadata = bytes.Clone(req.Protocols[i].Metadata) // it outlives the request
 	}
-	if x.Version == 0 {
-		req.RebalanceTimeoutMillis = req.SessionTimeoutMillis
-	}
 	toGroup(h, x, req.Group, req, func(resp *kmsg.JoinGroupResponse, err error) {
 		if err != nil {
 			resp = kmsg.NewPtrJoinGroupResponse()

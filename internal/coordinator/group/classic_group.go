@@ -19,7 +19,7 @@ const (
 	statePreparingRebalance  groupState = "PreparingRebalance"  // members are joining
 	stateCompletingRebalance groupState = "CompletingRebalance" // a generation waits for its leader's assignment
 	stateStable              groupState = "Stable"
-	stateDead                groupState = "Dead" // not in Shard.groups
+	stateDead                groupState = "Dead" // what is said of a group that there is not
 )
 
 // consumerProtocolType is the protocol type of consumers, whose metadata the coordinator can read.
@@ -107,7 +107,7 @@ func (m *member) matches(protocols []kmsg.JoinGroupRequestProtocol) bool {
 	})
 }
 
-func (g *classicGroup) isEmpty() bool { return g.state == stateEmpty || g.state == stateDead }
+func (g *classicGroup) isEmpty() bool { return g.state == stateEmpty }
 
 // emptySince returns when the last member went, where that is known.
 func (g *classicGroup) emptySince() (time.Time, bool) {
@@ -154,8 +154,6 @@ func (g *classicGroup) checkMember(memberID string, instanceID *string) error {
 // may commit offsets (Java: ClassicGroup.validateOffsetCommit). A commit counts as a heartbeat.
 func (g *classicGroup) checkCommit(memberID string, instanceID *string, generation int32, now time.Time) error {
 	switch {
-	case g.state == stateDead:
-		return kerr.CoordinatorNotAvailable
 	case g.absent && generation >= 0:
 		return kerr.IllegalGeneration
 	case g.state == stateEmpty && generation < 0:
@@ -173,15 +171,6 @@ func (g *classicGroup) checkCommit(memberID string, instanceID *string, generati
 		return kerr.RebalanceInProgress
 	}
 	g.refreshSession(g.byID[memberID], now)
-	return nil
-}
-
-// checkFetch decides whether offsets may be fetched. Members of classic groups are not checked: a
-// request that names one is of a consumer group.
-func (g *classicGroup) checkFetch(memberID string, memberEpoch int32) error {
-	if g.state == stateDead {
-		return kerr.GroupIDNotFound
-	}
 	return nil
 }
 

@@ -128,25 +128,6 @@ func TestEmptySince(t *testing.T) {
 	}
 }
 
-// A group that was removed refuses who still holds it.
-func TestDeadGroup(t *testing.T) {
-	h := newHarness(t)
-	g := h.shard.ensureGroup("g")
-	h.shard.removeGroup("g")
-	if err := g.checkCommit("", nil, -1, h.now); err != kerr.CoordinatorNotAvailable {
-		t.Errorf("a commit: %v", err)
-	}
-	if err := g.checkFetch("", -1); err != kerr.GroupIDNotFound {
-		t.Errorf("a fetch: %v", err)
-	}
-	if err := h.shard.ensureGroup("g").checkFetch("", -1); err != nil {
-		t.Errorf("a fetch of the next group: %v", err)
-	}
-	if !g.isEmpty() {
-		t.Error("it has members")
-	}
-}
-
 // Member ids end in a UUID as Java prints it.
 func TestMemberUUID(t *testing.T) {
 	form := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)

@@ -128,7 +128,6 @@ func (s *Shard) removeGroup(name string) {
 	}
 	s.timers.cancel(g.joinKey())
 	s.timers.cancel(g.syncKey())
-	g.state = stateDead
 	delete(s.groups, name)
 }
 

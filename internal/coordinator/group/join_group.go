@@ -25,7 +25,7 @@ type joinRequest struct {
 
 func (j *joinRequest) waiter() *waiter { return &waiter{ticket: j.ticket, version: j.Version} }
 
-// protocols returns a copy: what is in a request belongs to its connection.
+// protocols returns a copy, as members outlive the requests that they came with.
 func (j *joinRequest) protocols() []kmsg.JoinGroupRequestProtocol {
 	protocols := slices.Clone(j.Protocols)
 	for i := range protocols {

@@ -111,7 +111,7 @@ func BenchmarkOffsetCommit(b *testing.B) {
 	m := commitOf(8, "group", map[partitionOf]int64{{"topic", 0}: 1, {"topic", 1}: 2})
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, records := s.offsetCommit(&Request{}, m, testStart); len(records) != 2 {
+		if _, records := s.offsetCommit(m, testStart); len(records) != 2 {
 			b.Fatal(len(records))
 		}
 	}

@@ -21,7 +21,7 @@ const (
 
 // offsetCommit decides on versions 2 to 10. What the group refuses is refused for every partition; metadata that is too
 // long for its own partition alone. Java: OffsetMetadataManager.commitOffset.
-func (s *Shard) offsetCommit(_ *Request, m *kmsg.OffsetCommitRequest, now time.Time) (*kmsg.OffsetCommitResponse, []runtime.Record) {
+func (s *Shard) offsetCommit(m *kmsg.OffsetCommitRequest, now time.Time) (*kmsg.OffsetCommitResponse, []runtime.Record) {
 	resp := m.ResponseKind().(*kmsg.OffsetCommitResponse)
 	resp.Topics = make([]kmsg.OffsetCommitResponseTopic, 0, len(m.Topics))
 	c := offsetCommit{

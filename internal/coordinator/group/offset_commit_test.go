@@ -51,7 +51,7 @@ func TestOffsetCommitAsksTheGroup(t *testing.T) {
 			}
 			m := commitOf(c.version, "g", map[partitionOf]int64{{"a", 0}: 10, {"a", 2}: 12, {"b", 1}: 21})
 			m.MemberID, m.Generation = c.member, c.generation
-			resp, records := s.offsetCommit(&Request{}, m, testStart)
+			resp, records := s.offsetCommit(m, testStart)
 			code, want := int16(0), 3
 			if c.want != nil {
 				code, want = c.want.Code, 0
@@ -114,7 +114,7 @@ func TestOffsetCommitRecords(t *testing.T) {
 			if c.change != nil {
 				c.change(m, &m.Topics[0].Partitions[0])
 			}
-			resp, records := s.offsetCommit(&Request{}, m, testStart)
+			resp, records := s.offsetCommit(m, testStart)
 			equalLines(t, "records", printRecords(t, records), []string{c.want})
 			if resp.Topics[0].TopicID != m.Topics[0].TopicID {
 				t.Fatalf("the answer names the topic %v", resp.Topics[0].TopicID)
@@ -148,7 +148,7 @@ func TestOffsetCommitMetadataTooLarge(t *testing.T) {
 		s := newOffsetShard()
 		m := commitOf(8, "g", map[partitionOf]int64{{"a", 0}: 10, {"a", 1}: 11})
 		m.Topics[0].Partitions[0].Metadata = &c.metadata
-		resp, records := s.offsetCommit(&Request{}, m, testStart)
+		resp, records := s.offsetCommit(m, testStart)
 		want, n := []string{"a-0: 0", "a-1: 0"}, 2
 		if c.tooLong {
 			want[0], n = fmt.Sprint("a-0: ", kerr.OffsetMetadataTooLarge.Code), 1
@@ -166,15 +166,15 @@ func TestOffsetCommitMirrorsTheRequest(t *testing.T) {
 	m := commitOf(8, "g", map[partitionOf]int64{{"z", 3}: 1})
 	m.Topics = append(m.Topics, commitOf(8, "g", map[partitionOf]int64{{"a", 1}: 2}).Topics...)
 	m.Topics = append(m.Topics, commitOf(8, "g", map[partitionOf]int64{{"z", 3}: 3}).Topics...)
-	resp, records := s.offsetCommit(&Request{}, m, testStart)
+	resp, records := s.offsetCommit(m, testStart)
 	equalLines(t, "answer", printCommit(resp), []string{"z-3: 0", "a-1: 0", "z-3: 0"})
 	replayAll(t, s, records)
-	equalLines(t, "fetched", printFetch(s.offsetFetch(fetchOf(8, "g"), testStart)), []string{`a-1: 2 epoch -1 ""`, `z-3: 3 epoch -1 ""`})
+	equalLines(t, "fetched", printFetch(s.offsetFetch(fetchOf(8, "g"))), []string{`a-1: 2 epoch -1 ""`, `z-3: 3 epoch -1 ""`})
 }
 
 func TestOffsetCommitCostsNoStateUntilReplayed(t *testing.T) {
 	s := newOffsetShard()
 	mustCommit(t, s, commitOf(8, "g", map[partitionOf]int64{{"a", 0}: 1}), testStart)
-	s.offsetCommit(&Request{}, commitOf(8, "g", map[partitionOf]int64{{"a", 0}: 2}), testStart.Add(time.Second))
-	equalLines(t, "fetched", printFetch(s.offsetFetch(fetchOf(8, "g"), testStart)), []string{`a-0: 1 epoch -1 ""`})
+	s.offsetCommit(commitOf(8, "g", map[partitionOf]int64{{"a", 0}: 2}), testStart.Add(time.Second))
+	equalLines(t, "fetched", printFetch(s.offsetFetch(fetchOf(8, "g"))), []string{`a-0: 1 epoch -1 ""`})
 }

@@ -1,64 +1,36 @@
 package group
 
 import (
-	"errors"
 	"maps"
 	"slices"
-	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau/moldau/internal/ids"
 )
 
-// fetchMemberFirst is the first version of OffsetFetch that says which member asks (KIP-848), and in which epoch.
-const (
-	fetchMemberFirst       = 9
-	noMemberEpoch    int32 = -1
-)
-
 // offsetFetch answers versions 1 to 10 in the form of version 8. An offset counts until its tombstone is written, however old
-// it is. No offset is part of a transaction, so all are stable (KIP-447).
+// it is. No offset is part of a transaction, so all are stable (KIP-447). Members are not checked: a request that names
+// one is of a consumer group (KIP-848).
 // Java: OffsetMetadataManager.fetchOffsets, fetchAllOffsets.
-func (s *Shard) offsetFetch(m *kmsg.OffsetFetchRequest, _ time.Time) *kmsg.OffsetFetchResponse {
+func (s *Shard) offsetFetch(m *kmsg.OffsetFetchRequest) *kmsg.OffsetFetchResponse {
 	resp := m.ResponseKind().(*kmsg.OffsetFetchResponse)
 	resp.Groups = make([]kmsg.OffsetFetchResponseGroup, 0, len(m.Groups))
 	for i := range m.Groups {
-		resp.Groups = append(resp.Groups, s.fetchGroup(m.Version, &m.Groups[i]))
+		resp.Groups = append(resp.Groups, s.fetchGroup(&m.Groups[i]))
 	}
 	return resp
 }
 
-func (s *Shard) fetchGroup(version int16, m *kmsg.OffsetFetchRequestGroup) kmsg.OffsetFetchResponseGroup {
+func (s *Shard) fetchGroup(m *kmsg.OffsetFetchRequestGroup) kmsg.OffsetFetchResponseGroup {
 	answer := kmsg.NewOffsetFetchResponseGroup()
 	answer.Group = m.Group
-	var offsets groupOffsets
-	if g, ok := s.groups[m.Group]; ok {
-		switch err := checkOffsetFetch(g, version, m); {
-		case err == nil:
-			offsets = s.offsets.groups[m.Group]
-		case !errors.Is(err, kerr.GroupIDNotFound):
-			answer.ErrorCode = errorCode(err)
-			return answer
-		}
-	}
-	if m.Topics == nil {
+	if offsets := s.offsets.groups[m.Group]; m.Topics == nil {
 		answer.Topics = allOffsets(offsets)
 	} else {
 		answer.Topics = namedOffsets(offsets, m.Topics)
 	}
 	return answer
-}
-
-func checkOffsetFetch(g *classicGroup, version int16, m *kmsg.OffsetFetchRequestGroup) error {
-	if version < fetchMemberFirst {
-		return g.checkFetch("", noMemberEpoch)
-	}
-	if m.MemberID == nil {
-		return g.checkFetch("", m.MemberEpoch)
-	}
-	return g.checkFetch(*m.MemberID, m.MemberEpoch)
 }
 
 // namedOffsets mirrors what is asked for. An offset that was committed for another life of the topic is none.

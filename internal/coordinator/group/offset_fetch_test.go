@@ -37,7 +37,7 @@ func TestOffsetFetch(t *testing.T) {
 		{"committed without an id", askFor(fetchOf(10, "g"), "b", topicTwo, 9), []string{`b-9: 29 epoch -1 "" id 102`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			resp := s.offsetFetch(c.m, testStart)
+			resp := s.offsetFetch(c.m)
 			equalLines(t, "answer", printFetch(resp), c.want)
 			if resp.Version != c.m.Version || len(resp.Groups) != 1 || resp.Groups[0].Group != c.m.Groups[0].Group {
 				t.Fatalf("answer %+v", resp)
@@ -50,14 +50,14 @@ func TestOffsetFetch(t *testing.T) {
 func TestOffsetFetchOfNoTopics(t *testing.T) {
 	m := fetchOf(8, "g")
 	m.Groups[0].Topics = []kmsg.OffsetFetchRequestGroupTopic{}
-	equalLines(t, "answer", printFetch(fetchedShard(t).offsetFetch(m, testStart)), nil)
+	equalLines(t, "answer", printFetch(fetchedShard(t).offsetFetch(m)), nil)
 }
 
 // Nothing is part of a transaction, so that what must be stable is told like the rest (KIP-447).
 func TestOffsetFetchRequireStable(t *testing.T) {
 	m := askFor(fetchOf(7, "g"), "b", ids.TopicID{}, 9)
 	m.RequireStable = true
-	equalLines(t, "answer", printFetch(fetchedShard(t).offsetFetch(m, testStart)), []string{`b-9: 29 epoch -1 ""`})
+	equalLines(t, "answer", printFetch(fetchedShard(t).offsetFetch(m)), []string{`b-9: 29 epoch -1 ""`})
 }
 
 // A reader of old offsets is told them until the check has removed them.
@@ -65,17 +65,17 @@ func TestOffsetFetchOfOldOffsets(t *testing.T) {
 	s := fetchedShard(t)
 	late := testStart.Add(10 * testRetention)
 	m := askFor(fetchOf(8, "g"), "b", ids.TopicID{}, 9)
-	equalLines(t, "before", printFetch(s.offsetFetch(m, late)), []string{`b-9: 29 epoch -1 ""`})
+	equalLines(t, "before", printFetch(s.offsetFetch(m)), []string{`b-9: 29 epoch -1 ""`})
 	s.expireOffsets(late)
 	replayAll(t, s, s.expireOffsets(late.Add(testInterval)))
-	equalLines(t, "after", printFetch(s.offsetFetch(m, late)), []string{`b-9: -1 epoch -1 ""`})
+	equalLines(t, "after", printFetch(s.offsetFetch(m)), []string{`b-9: -1 epoch -1 ""`})
 }
 
 // The response of every version can be written and read back.
 func TestOffsetFetchResponsesEncode(t *testing.T) {
 	s := fetchedShard(t)
 	for version := int16(8); version <= 10; version++ {
-		resp := s.offsetFetch(askFor(fetchOf(version, "g"), "a", topicOne, 0), testStart)
+		resp := s.offsetFetch(askFor(fetchOf(version, "g"), "a", topicOne, 0))
 		back := kmsg.NewPtrOffsetFetchResponse()
 		back.Version = version
 		if err := back.ReadFrom(resp.AppendTo(nil)); err != nil {

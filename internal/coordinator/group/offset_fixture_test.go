@@ -152,7 +152,7 @@ func commitOf(version int16, group string, offsets map[partitionOf]int64) *kmsg.
 // mustCommit commits and replays.
 func mustCommit(t testing.TB, s *Shard, m *kmsg.OffsetCommitRequest, now time.Time) {
 	t.Helper()
-	resp, records := s.offsetCommit(&Request{}, m, now)
+	resp, records := s.offsetCommit(m, now)
 	for _, topic := range resp.Topics {
 		for _, p := range topic.Partitions {
 			if p.ErrorCode != 0 {

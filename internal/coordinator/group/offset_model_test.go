@@ -84,7 +84,7 @@ func (m *offsetModel) commit(t *rapid.T) {
 		}
 		req.Topics = append(req.Topics, topic)
 	}
-	_, records := m.shard.offsetCommit(&Request{}, req, m.now)
+	_, records := m.shard.offsetCommit(req, m.now)
 	if rapid.IntRange(0, 9).Draw(t, "the append fails") == 0 {
 		return
 	}
@@ -180,7 +180,7 @@ func (m *offsetModel) check(t *rapid.T) {
 		want[k.group] = append(want[k.group], fmt.Sprintf("%s-%d: %d epoch %d %q", k.topic, k.partition, o.offset, o.epoch, o.metadata))
 	}
 	for _, group := range modelGroups {
-		if got := printFetch(m.shard.offsetFetch(fetchOf(8, group), m.now)); !slices.Equal(got, want[group]) {
+		if got := printFetch(m.shard.offsetFetch(fetchOf(8, group))); !slices.Equal(got, want[group]) {
 			t.Fatalf("group %s has %q, not %q", group, got, want[group])
 		}
 		if m.shard.hasOffsets(group) != (len(want[group]) > 0) {
@@ -193,7 +193,7 @@ func (m *offsetModel) check(t *rapid.T) {
 		if !o.id.IsZero() && o.id != asked {
 			told = -1
 		}
-		resp := m.shard.offsetFetch(askFor(fetchOf(10, k.group), k.topic, asked, k.partition), m.now)
+		resp := m.shard.offsetFetch(askFor(fetchOf(10, k.group), k.topic, asked, k.partition))
 		if got := resp.Groups[0].Topics[0].Partitions[0].Offset; got != told {
 			t.Fatalf("%v of topic id %v: %d, not %d", k, o.id, got, told)
 		}

@@ -56,10 +56,10 @@ func (s *offsetScript) command(d *datadriven.TestData) ([]string, []runtime.Reco
 		s.group(d)
 		return nil, nil
 	case "commit":
-		resp, records := s.shard.offsetCommit(&Request{}, s.commit(d), s.now)
+		resp, records := s.shard.offsetCommit(s.commit(d), s.now)
 		return printCommit(resp), records
 	case "fetch":
-		return printFetch(s.shard.offsetFetch(s.fetch(d), s.now)), nil
+		return printFetch(s.shard.offsetFetch(s.fetch(d))), nil
 	case "delete":
 		m := kmsg.NewPtrOffsetDeleteRequest()
 		m.Group = s.text(d, "group", "")

@@ -94,11 +94,11 @@ func (s *Shard) handleMessage(ev *event, t runtime.Ticket, r *Request) {
 	case *kmsg.DeleteGroupsRequest:
 		ev.reply(t, s.deleteGroups(ev, m))
 	case *kmsg.OffsetCommitRequest:
-		resp, records := s.offsetCommit(r, m, ev.now)
+		resp, records := s.offsetCommit(m, ev.now)
 		ev.write(records...)
 		ev.reply(t, resp)
 	case *kmsg.OffsetFetchRequest:
-		ev.reply(t, s.offsetFetch(m, ev.now))
+		ev.reply(t, s.offsetFetch(m))
 	case *kmsg.OffsetDeleteRequest:
 		resp, records := s.offsetDelete(m)
 		ev.write(records...)
