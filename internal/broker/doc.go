@@ -3,7 +3,8 @@
 //
 // Every component is made here, started in order and stopped in reverse; no other
 // package knows all of them. metadataLog is the one place where committed metadata
-// enters: it makes the next Image, has the replica table follow it, and tells the controller.
+// enters: it makes the next Image, has the replica table and then the coordinators follow it, and
+// tells the controller. coordinators has the shards of the internal topics' partitions that this node leads.
 //
 // Goroutines: one for each listener, and those of the components. Locks: none of its
 // own; the current Image is an atomic pointer. Kafka counterpart: KafkaRaftServer,

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/server"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -51,7 +52,7 @@ func (h *Handlers) autoCreate(x *server.Exchange, req *kmsg.MetadataRequest) {
 
 // isInternal tells whether a topic belongs to the brokers (Topic.INTERNAL_TOPICS).
 func isInternal(topic string) bool {
-	return topic == "__consumer_offsets" || topic == "__transaction_state" || topic == "__share_group_state"
+	return topic == config.OffsetsTopic || topic == "__transaction_state" || topic == "__share_group_state"
 }
 
 // validTopicName is Kafka's rule for topic names (Topic.validate).

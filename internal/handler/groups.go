@@ -56,7 +56,10 @@ func (h *Handlers) createOffsetsTopic(ctx context.Context) error {
 	req.Version, req.TimeoutMillis = 7, autoCreateTimeoutMs
 	req.Topics = append(req.Topics, t)
 	made := &h.Controller.CreateTopics(ctx, &req).Topics[0]
-	if err := kerr.ErrorForCode(made.ErrorCode); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+	switch err := kerr.ErrorForCode(made.ErrorCode); {
+	case errors.Is(err, kerr.TopicAlreadyExists): // somebody else was faster
+		return nil
+	case err != nil:
 		return fmt.Errorf("creating %s: %w", config.OffsetsTopic, err)
 	}
 	h.Logger.Info("topic of the group coordinator created", "topic", config.OffsetsTopic, "partitions", t.NumPartitions, "replication_factor", t.ReplicationFactor)

@@ -10,6 +10,7 @@
 //   - validate.go: what a producer's batch must fulfil, with Kafka's answers.
 //   - stream.go, record.go, lookup.go: the records behind the header, decompressed
 //     piece by piece and never beyond a bound (inflate.go and one file a codec).
+//   - recompress.go: the codec that a topic wants instead of the producer's.
 //   - build.go, compress.go, control.go: making batches and reading control records.
 //
 // Goroutines: none. Locks: none but the lane for wide zstd windows (zstd.go);
@@ -17,7 +18,6 @@
 //
 // Kafka counterparts: DefaultRecordBatch, DefaultRecord, MemoryRecordsBuilder,
 // LogValidator, ControlRecordType and EndTransactionMarker. Left out: message
-// formats 0 and 1, which Kafka 4 no longer accepts; rewriting batches for a
-// broker-side codec or LogAppendTime; the rules that need a producer's state or a
+// formats 0 and 1, which Kafka 4 no longer accepts; the rules that need a producer's state or a
 // transaction, which are those of package log and of the transaction coordinator.
 package record
