@@ -41,6 +41,7 @@ type Broker struct {
 	metadata     *metadataLog
 	current      atomic.Pointer[config.Broker] // cfg with the dynamic configs of the image; stored by the metadata log
 	table        *replica.Table
+	mover        *replica.Mover
 	controller   *controller.Controller
 	coordinators *coordinators
 	quorum       *quorum.Node
@@ -186,6 +187,8 @@ func (b *Broker) join(ctx context.Context) error {
 		Schema: config.NewSchema(b.current.Load),
 		Logger: b.deps.Logger,
 	})
+	b.mover = replica.NewMover(b.table, b.store, b.deps.Logger)
+	b.onStop(func(context.Context) error { b.mover.Stop(); return nil })
 	b.coordinators = newCoordinators(b.cfg.NodeID, b.table, b.current.Load, b.deps.Logger)
 	b.onStop(func(context.Context) error { b.coordinators.groups.Stop(); return nil })
 	b.metadata.followers = followers{configs: b, partitions: b.table, coordinators: b.coordinators, controller: b.controller}
@@ -318,10 +321,11 @@ func (b *Broker) register(ctx context.Context) error {
 	return nil
 }
 
-// settle begins the upkeep of the logs, once it is known which are in use.
+// settle begins the upkeep of the logs, once it is known which are in use, and goes on with what was being moved.
 func (b *Broker) settle(context.Context) error {
 	b.reportStrays()
 	b.store.Start()
+	b.mover.Resume()
 	return nil
 }
 
@@ -346,15 +350,16 @@ func (b *Broker) endpoints() []metadata.Endpoint {
 // accept serves clients.
 func (b *Broker) accept(context.Context) error {
 	handlers := handler.New(handler.Deps{
-		Node:       b.cfg.NodeID,
-		Image:      b.metadata.Image,
-		Partitions: b.table,
-		LogDirs:    b.store,
-		Controller: b.controller,
-		Groups:     b.coordinators.groups,
-		Quorum:     b.quorum.Status,
-		Config:     b.current.Load,
-		Logger:     b.deps.Logger,
+		Node:        b.cfg.NodeID,
+		Image:       b.metadata.Image,
+		Partitions:  b.table,
+		LogDirs:     b.store,
+		MoveReplica: b.mover.Move,
+		Controller:  b.controller,
+		Groups:      b.coordinators.groups,
+		Quorum:      b.quorum.Status,
+		Config:      b.current.Load,
+		Logger:      b.deps.Logger,
 	})
 	limits := server.DefaultConfig()
 	limits.RequestBytesMax = int(b.cfg.SocketRequestMaxBytes)

@@ -17,8 +17,7 @@ import (
 //
 //	v3 top-level error; v4 bytes of the volume (KIP-827); v5 cordoned (KIP-1066)
 //
-// The metadata log is not listed, as in Kafka. Gaps: no replica moves between directories and
-// none of them can be cordoned, so is_future and is_cordoned are false.
+// The metadata log is not listed, as in Kafka. Gap: no directory can be cordoned, so is_cordoned is false.
 func init() {
 	register(kmsg.DescribeLogDirs, 1, 5, describeLogDirs, "a partition without a record has size 0 in the directory that it will be in")
 }
@@ -28,6 +27,7 @@ type LogDirs interface {
 	Dirs() []log.DirInfo
 	Volume(dir string) (totalBytes, usableBytes int64)
 	All() iter.Seq[*log.Log]
+	Moves() []log.MoveInfo
 }
 
 // lagUnknown is the offset lag of a log that this broker does not serve.
@@ -38,7 +38,7 @@ func describeLogDirs(h *Handlers, x *server.Exchange) {
 	if !decode(x, &req) {
 		return
 	}
-	logs := h.logsByDir(askedOf(&req))
+	replicas := h.replicasByDir(askedOf(&req))
 	resp := kmsg.NewPtrDescribeLogDirsResponse()
 	for _, d := range h.LogDirs.Dirs() {
 		out := kmsg.NewDescribeLogDirsResponseDir()
@@ -48,7 +48,7 @@ func describeLogDirs(h *Handlers, x *server.Exchange) {
 		}
 		if d.Err == nil {
 			out.TotalBytes, out.UsableBytes = h.LogDirs.Volume(d.Path)
-			out.Topics = h.describeLogs(logs[d.Path])
+			out.Topics = describeReplicas(replicas[d.Path])
 		}
 		resp.Dirs = append(resp.Dirs, out)
 	}
@@ -69,35 +69,46 @@ func askedOf(req *kmsg.DescribeLogDirsRequest) map[ids.TopicPartition]bool {
 	return asked
 }
 
-// logsByDir returns the logs that are asked for, by data directory, sorted.
-func (h *Handlers) logsByDir(asked map[ids.TopicPartition]bool) map[string][]*log.Log {
-	logs := map[string][]*log.Log{}
-	for l := range h.LogDirs.All() {
-		if asked == nil || asked[l.TopicPartition()] {
-			logs[l.DataDir()] = append(logs[l.DataDir()], l)
-		}
-	}
-	for in := range maps.Values(logs) {
-		slices.SortFunc(in, func(a, b *log.Log) int {
-			at, bt := a.TopicPartition(), b.TopicPartition()
-			return cmp.Or(cmp.Compare(at.Topic, bt.Topic), cmp.Compare(at.Partition, bt.Partition))
-		})
-	}
-	return logs
+// dirReplica is what a data directory has of a partition.
+type dirReplica struct {
+	tp ids.TopicPartition
+	kmsg.DescribeLogDirsResponseDirTopicPartition
 }
 
-// describeLogs describes sorted logs of one directory.
-func (h *Handlers) describeLogs(logs []*log.Log) []kmsg.DescribeLogDirsResponseDirTopic {
+// replicasByDir returns the logs that are asked for, and the copies of those that are being moved, by data
+// directory, sorted.
+func (h *Handlers) replicasByDir(asked map[ids.TopicPartition]bool) map[string][]dirReplica {
+	replicas := map[string][]dirReplica{}
+	add := func(dir string, tp ids.TopicPartition, size, lag int64, future bool) {
+		if asked == nil || asked[tp] {
+			replicas[dir] = append(replicas[dir], dirReplica{tp, kmsg.DescribeLogDirsResponseDirTopicPartition{
+				Partition: tp.Partition, Size: size, OffsetLag: lag, IsFuture: future,
+			}})
+		}
+	}
+	for l := range h.LogDirs.All() {
+		add(l.DataDir(), l.TopicPartition(), l.SizeBytes(), h.offsetLag(l), false)
+	}
+	for _, m := range h.LogDirs.Moves() {
+		add(m.Dir, m.TopicPartition, m.SizeBytes, m.OffsetLag, true)
+	}
+	for in := range maps.Values(replicas) {
+		slices.SortFunc(in, func(a, b dirReplica) int {
+			return cmp.Or(cmp.Compare(a.tp.Topic, b.tp.Topic), cmp.Compare(a.tp.Partition, b.tp.Partition))
+		})
+	}
+	return replicas
+}
+
+// describeReplicas groups sorted replicas of one directory by topic.
+func describeReplicas(replicas []dirReplica) []kmsg.DescribeLogDirsResponseDirTopic {
 	var topics []kmsg.DescribeLogDirsResponseDirTopic
-	for _, l := range logs {
-		tp := l.TopicPartition()
-		if n := len(topics); n == 0 || topics[n-1].Topic != tp.Topic {
-			topics = append(topics, kmsg.DescribeLogDirsResponseDirTopic{Topic: tp.Topic})
+	for _, r := range replicas {
+		if n := len(topics); n == 0 || topics[n-1].Topic != r.tp.Topic {
+			topics = append(topics, kmsg.DescribeLogDirsResponseDirTopic{Topic: r.tp.Topic})
 		}
 		t := &topics[len(topics)-1]
-		t.Partitions = append(t.Partitions, kmsg.DescribeLogDirsResponseDirTopicPartition{
-			Partition: tp.Partition, Size: l.SizeBytes(), OffsetLag: h.offsetLag(l),
-		})
+		t.Partitions = append(t.Partitions, r.DescribeLogDirsResponseDirTopicPartition)
 	}
 	return topics
 }

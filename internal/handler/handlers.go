@@ -54,11 +54,13 @@ type Deps struct {
 	Image      func() *metadata.Image
 	Partitions Partitions
 	LogDirs    LogDirs
-	Controller Controller
-	Groups     Groups
-	Quorum     func() quorum.Status
-	Config     func() *config.Broker // of now, dynamic configs included
-	Logger     *slog.Logger
+	// MoveReplica begins to move a replica to a data directory, or finds that there is nothing to do.
+	MoveReplica func(tp ids.TopicPartition, dir string) error
+	Controller  Controller
+	Groups      Groups
+	Quorum      func() quorum.Status
+	Config      func() *config.Broker // of now, dynamic configs included
+	Logger      *slog.Logger
 }
 
 // Handlers answers every API of the registry.

@@ -42,6 +42,7 @@ type broker struct {
 	fs       *vfs.Fault // nil on the files of the operating system
 	store    *log.Store
 	table    *replica.Table
+	mover    *replica.Mover
 	handlers *Handlers
 	srv      *server.Server
 	listener *memListener
@@ -97,8 +98,9 @@ func startBrokerOn(t testing.TB, fs vfs.FS, dirs string, settings ...string) *br
 			BrokerID: testNode, IncarnationID: ids.NewUUID(), BrokerEpoch: metadata.EpochOfEntry,
 			Endpoints: []metadata.Endpoint{{Listener: testListener, Host: testHost, Port: testPort}},
 		})
+	b.mover = replica.NewMover(b.table, b.store, discard)
 	b.handlers = New(Deps{
-		Node: testNode, Image: b.image.Load, Partitions: b.table, LogDirs: b.store, Controller: b,
+		Node: testNode, Image: b.image.Load, Partitions: b.table, LogDirs: b.store, MoveReplica: b.mover.Move, Controller: b,
 		Quorum: func() quorum.Status { return b.quorum }, Config: func() *config.Broker { return b.config }, Logger: discard,
 	})
 	if b.srv, err = server.New(server.DefaultConfig(), server.Deps{Handler: b.handlers, Logger: discard}); err != nil {
@@ -116,6 +118,7 @@ func (b *broker) stop() {
 	if err := b.srv.Stop(ctx); err != nil {
 		b.t.Error(err)
 	}
+	b.mover.Stop()
 	b.table.CloseAll(kerr.NotLeaderForPartition)
 	if s := b.srv.Stats(); s.MemoryBytes != 0 {
 		b.t.Errorf("left after the stop: %+v", s)

@@ -23,6 +23,7 @@ const nameBytesMax = 255
 // removed: one that a power cut brings back is found at the next start with a topic id that no
 // metadata knows any more.
 func (s *Store) Delete(tp ids.TopicPartition) error {
+	s.cancelMove(tp)
 	s.mu.Lock()
 	l, left := s.mu.logs[tp], s.mu.left[tp]
 	delete(s.mu.logs, tp)

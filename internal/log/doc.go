@@ -16,6 +16,8 @@
 // check begin: index entries and epochs below it are synced too. Below it damage is never cut
 // off (ErrCorruptBelowRecovery); above it the log ends where the first invalid batch begins.
 //
+// A Move copies a log to another data directory, where it goes on as another Log.
+//
 // Goroutines: a Log has none. Locks of a Log, in order: syncing, checkpointing, mu, and the
 // leaves in indexes, place tables and the file cache. mu is held across the write of an
 // append and across what is rare (roll, truncation); no other lock is held across a wait for

@@ -103,7 +103,11 @@ type Store struct {
 		left map[ids.TopicPartition]leftDir
 		// stale is the directories in which a former log of the name is not forgotten for
 		// good: a checkpoint may have a line about it, or a power cut may undo its renaming.
-		stale     map[ids.TopicPartition][]*dataDir
+		stale map[ids.TopicPartition][]*dataDir
+		moves map[ids.TopicPartition]*Move
+		// arriving is the copies that are about to get their partition's name: their lines in the
+		// checkpoints come first.
+		arriving  map[ids.TopicPartition]leftDir
 		clusterID string
 		closed    bool
 	}
@@ -261,7 +265,7 @@ func (s *Store) makeWay(tp ids.TopicPartition) error {
 		}
 	}
 	s.mu.RLock()
-	stale := s.mu.stale[tp]
+	stale := slices.Clone(s.mu.stale[tp]) // forgetFormer changes it
 	s.mu.RUnlock()
 	for _, d := range stale {
 		if err := d.forgetFormer(tp); err != nil {
@@ -346,6 +350,9 @@ func (s *Store) Close() error {
 	s.mu.closed = true
 	s.mu.Unlock()
 	s.housekeeping.stop()
+	for _, m := range s.allMoves() {
+		m.abandon()
+	}
 	errs := make([]error, len(s.dirs))
 	var wg sync.WaitGroup
 	for i, d := range s.dirs {
@@ -393,11 +400,12 @@ func (s *Store) CheckpointHighWatermarks() error {
 	return errors.Join(errs...)
 }
 
-// leftIn returns the directories in d that no log has open.
+// leftIn returns the directories in d that no log has open under the partition's name.
 func (s *Store) leftIn(d *dataDir) map[ids.TopicPartition]leftDir {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	in := maps.Clone(s.mu.left)
+	maps.Copy(in, s.mu.arriving)
 	maps.DeleteFunc(in, func(_ ids.TopicPartition, l leftDir) bool { return l.dir != d })
 	return in
 }

@@ -238,7 +238,7 @@ func (r *crashRun) step() error {
 	n := int32(r.rng.IntN(4))
 	tp := partition("t", n)
 	l := r.store.Log(tp)
-	switch k := r.rng.IntN(40); {
+	switch k := r.rng.IntN(43); {
 	case k < 24:
 		r.append(l)
 	case k < 31:
@@ -267,10 +267,54 @@ func (r *crashRun) step() error {
 		return r.powerCut()
 	case k < 39:
 		return r.reopen()
-	default:
+	case k < 40:
 		return r.recreate()
+	default:
+		return r.move(l, tp)
 	}
 	return nil
+}
+
+// move begins to move a log to the other directory, or goes on with a move, and perhaps ends it.
+func (r *crashRun) move(l *Log, tp ids.TopicPartition) error {
+	m := r.store.mu.moves[tp]
+	if m == nil {
+		to := map[string]string{"/a": "/b", "/b": "/a"}[l.DataDir()]
+		var err error
+		if m, err = r.store.BeginMove(tp, to); err != nil {
+			return err
+		}
+	}
+	for range r.rng.IntN(4) {
+		if _, err := m.Copy(); err != nil {
+			return err
+		}
+		r.append(l)
+	}
+	switch r.rng.IntN(6) {
+	case 0:
+		return nil
+	case 1:
+		m.Cancel()
+		return nil
+	}
+	moved, err := m.Switch()
+	if err != nil {
+		return err
+	}
+	moved.SetHighWatermark(moved.EndOffset())
+	r.mu.Lock()
+	if r.mu.logs[tp] != nil {
+		r.mu.logs[tp] = moved
+	}
+	r.mu.Unlock()
+	if r.rng.IntN(4) == 0 {
+		r.append(moved) // before the former log is taken away
+		if err := moved.Sync(); err != nil {
+			return err
+		}
+	}
+	return m.Finish()
 }
 
 // recreate deletes some partitions and makes new ones of the same names, perhaps elsewhere.

@@ -44,6 +44,10 @@ type dataDir struct {
 	kafkas bool // Apache Kafka had it until now
 	names  []string
 	id     ids.DirectoryID
+	// superseded is the partitions of which another directory has the copy to keep; interrupted
+	// those that were being moved here.
+	superseded  []string
+	interrupted []ids.TopicPartition
 
 	commit *groupCommit
 

@@ -30,6 +30,8 @@ func OpenStore(cfg StoreConfig) (*Store, error) {
 	s.mu.logs = make(map[ids.TopicPartition]*Log)
 	s.mu.left = make(map[ids.TopicPartition]leftDir)
 	s.mu.stale = make(map[ids.TopicPartition][]*dataDir)
+	s.mu.moves = make(map[ids.TopicPartition]*Move)
+	s.mu.arriving = make(map[ids.TopicPartition]leftDir)
 	paths := make(map[string]bool)
 	for _, path := range append(append([]string(nil), cfg.Dirs...), cfg.MetadataDir) {
 		path = filepath.Clean(path)
@@ -122,18 +124,25 @@ func (d *dataDir) failAtOpen(err error) {
 	}
 }
 
-// checkDuplicates refuses a partition that two directories hold.
+// checkDuplicates refuses a partition that two directories hold, unless a move was about to end.
 func (s *Store) checkDuplicates() error {
-	in := make(map[string]string)
+	in := make(map[string]*dataDir)
 	for _, d := range s.dirs {
 		for _, name := range d.names {
 			if _, ok := parsePartitionDir(name); !ok || name == metadataLogName {
 				continue
 			}
-			if other, twice := in[name]; twice {
-				return fmt.Errorf("partition %s is in two data directories, %s and %s: move the copy that is not wanted away", name, other, d.path)
+			other, twice := in[name]
+			if in[name] = d; !twice {
+				continue
 			}
-			in[name] = d.path
+			settled, err := settle(other, d, name)
+			if err != nil {
+				return fmt.Errorf("partition %s is in two data directories, %s and %s, and which is the one to keep cannot be read: %w", name, other.path, d.path, err)
+			}
+			if !settled {
+				return fmt.Errorf("partition %s is in two data directories, %s and %s: move the copy that is not wanted away", name, other.path, d.path)
+			}
 		}
 	}
 	return nil
@@ -153,11 +162,18 @@ func (d *dataDir) open() (refused bool, err error) {
 		}
 	}
 	d.clean = d.has(cleanFile) || !d.holdsLogs()
+	if err := d.dropCopies(); err != nil {
+		return false, err
+	}
 	var tps []ids.TopicPartition
 	for _, name := range d.names {
 		tp, ok := parsePartitionDir(name)
 		switch {
 		case name == metadataLogName: // the quorum's, which opens it by itself
+		case slices.Contains(d.superseded, name):
+			if err := d.supersede(tp); err != nil {
+				return false, err
+			}
 		case ok:
 			tps = append(tps, tp)
 		case strings.HasSuffix(name, deleteSuffix):

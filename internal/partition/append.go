@@ -19,7 +19,7 @@ const AcksAll int16 = -1
 func (p *Partition) AppendAsLeader(b record.Batch, acks int16) (log.Appended, error) {
 	appended, unsynced, err := p.append(b, acks)
 	if unsynced {
-		p.log.RequestSync()
+		p.Log().RequestSync()
 	}
 	return appended, err
 }
@@ -30,7 +30,7 @@ func (p *Partition) AppendAsLeader(b record.Batch, acks int16) (log.Appended, er
 func (p *Partition) AppendAndSync(b record.Batch, acks int16) (log.Appended, error) {
 	appended, unsynced, err := p.append(b, acks)
 	if unsynced {
-		p.log.SyncHere()
+		p.Log().SyncHere()
 	}
 	return appended, err
 }
@@ -63,7 +63,7 @@ func (p *Partition) appendLocked(b record.Batch, acks int16) (log.Appended, erro
 			return log.Appended{}, err
 		}
 	}
-	return p.log.AppendAsLeader(b, p.mu.core.state.LeaderEpoch)
+	return p.Log().AppendAsLeader(b, p.mu.core.state.LeaderEpoch)
 }
 
 // WhenCommitted tells w once everything below end (exclusive) is committed, at once

@@ -31,7 +31,7 @@ type Policy struct {
 // Partition is one replica of one partition on this broker.
 type Partition struct {
 	id  ids.TopicID
-	log *log.Log // own lock; mu -> log's, never the reverse
+	log atomic.Pointer[log.Log] // has locks of its own; mu -> log's, never the reverse. Written under mu.
 
 	// mu guards leadership: core.state and core.durability. Appends and reads hold it
 	// shared; a change of leader holds it exclusively, so that an append can never land
@@ -54,7 +54,8 @@ type Partition struct {
 // New returns the partition of node that l holds, without a leader yet. Its high
 // watermark is the one that l had when it was last open.
 func New(id ids.TopicID, node ids.NodeID, l *log.Log, policy Policy) *Partition {
-	p := &Partition{id: id, log: l}
+	p := &Partition{id: id}
+	p.log.Store(l)
 	p.mu.core = NewCore(node, l.EndOffset(), l.DurableEnd(), max(l.HighWatermark(), l.StartOffset()))
 	p.mu.core.SetDurability(policy.Durability)
 	p.policy.Store(&policy)
@@ -65,20 +66,49 @@ func New(id ids.TopicID, node ids.NodeID, l *log.Log, policy Policy) *Partition 
 }
 
 // TopicPartition names the partition.
-func (p *Partition) TopicPartition() ids.TopicPartition { return p.log.TopicPartition() }
+func (p *Partition) TopicPartition() ids.TopicPartition { return p.Log().TopicPartition() }
 
 // TopicID is the id of the topic's present life.
 func (p *Partition) TopicID() ids.TopicID { return p.id }
 
-// Log returns the partition's log, for what reads it without regard to leadership.
-func (p *Partition) Log() *log.Log { return p.log }
+// Log returns the partition's log, for what reads it without regard to leadership. It is another
+// one after the partition has moved to another data directory, and the former one is closed then.
+func (p *Partition) Log() *log.Log { return p.log.Load() }
+
+// ReplaceLog has the partition go on in the log that replace returns, which holds the same, durably, and tells
+// the same of syncs. Nobody appends, deletes records or changes configs while replace runs.
+func (p *Partition) ReplaceLog(replace func() (*log.Log, error)) error {
+	l, err := p.replaceLog(replace)
+	if err != nil {
+		return err
+	}
+	p.advance(ids.NoOffset, l.DurableEnd())
+	p.news() // whoever waits for records finds them in the new log
+	return nil
+}
+
+func (p *Partition) replaceLog(replace func() (*log.Log, error)) (*log.Log, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mu.gone != nil {
+		return nil, p.mu.gone
+	}
+	l, err := replace()
+	if err != nil {
+		return nil, err
+	}
+	l.SetHighWatermark(p.mu.core.highWatermark)
+	p.log.Store(l)
+	return l, nil
+}
 
 // Policy returns what the topic's configs ask now. The caller must not change it.
 func (p *Partition) Policy() *Policy { return p.policy.Load() }
 
-// SetPolicy takes over changed configs of the topic.
-func (p *Partition) SetPolicy(policy Policy) {
+// Configure takes over changed configs of the topic.
+func (p *Partition) Configure(config log.Config, policy Policy) {
 	p.mu.Lock()
+	p.Log().SetConfig(config)
 	p.policy.Store(&policy)
 	p.mu.core.SetDurability(policy.Durability)
 	p.mu.Unlock()
@@ -108,7 +138,7 @@ func (p *Partition) setState(s State) (taken, leads bool) {
 		return false, false
 	}
 	if leads = p.mu.core.Leads(); leads {
-		p.log.StartEpoch(s.LeaderEpoch)
+		p.Log().StartEpoch(s.LeaderEpoch)
 		p.committed.Reset(p.mu.core.highWatermark)
 	}
 	return true, leads
@@ -123,7 +153,7 @@ func (p *Partition) syncIfNeeded() {
 	p.progress.Unlock()
 	p.mu.RUnlock()
 	if need {
-		p.log.RequestSync()
+		p.Log().RequestSync()
 	}
 }
 
@@ -160,7 +190,7 @@ func (p *Partition) advance(end, durable ids.Offset) {
 	p.mu.core.Durable(durable)
 	hw, err := p.mu.core.Advance()
 	if hw > before {
-		p.log.SetHighWatermark(hw)
+		p.Log().SetHighWatermark(hw)
 	}
 	p.progress.Unlock()
 	p.mu.RUnlock()

@@ -86,7 +86,7 @@ func TestPolicyChange(t *testing.T) {
 		if w.ended() {
 			t.Fatal("told before the sync")
 		}
-		f.SetPolicy(policyOf(DurabilityOS))
+		f.Configure(f.Log().Config(), policyOf(DurabilityOS))
 		if !w.ended() || w.err != nil {
 			t.Fatalf("still waiting for a sync that nothing asks for: %v", w.err)
 		}
@@ -97,7 +97,7 @@ func TestPolicyChange(t *testing.T) {
 		if f.Log().DurableEnd() == f.Log().EndOffset() {
 			t.Fatal("synced without need")
 		}
-		f.SetPolicy(policyOf(DurabilityFsync))
+		f.Configure(f.Log().Config(), policyOf(DurabilityFsync))
 		synctest.Wait()
 		if f.Log().DurableEnd() != f.Log().EndOffset() || f.Log().HighWatermark() != 2 {
 			t.Fatalf("durable to %d of %d", f.Log().DurableEnd(), f.Log().EndOffset())
@@ -260,7 +260,7 @@ func TestWatchersWhileEverythingMoves(t *testing.T) {
 	wg.Go(func() {
 		for epoch := ids.LeaderEpoch(1); epoch < 100; epoch++ {
 			f.SetState(alone(epoch))
-			f.SetPolicy(policyOf(Durability(epoch % 3)))
+			f.Configure(f.Log().Config(), policyOf(Durability(epoch%3)))
 		}
 		last := f.wait(300)
 		<-last.done

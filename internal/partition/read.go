@@ -52,9 +52,9 @@ func (p *Partition) readLocked(req *FetchRequest) (FetchResult, error) {
 	if err := p.serveLocked(req.CurrentEpoch); err != nil {
 		return FetchResult{HighWatermark: -1, LastStable: -1, LogStart: -1}, err
 	}
-	res := FetchResult{HighWatermark: p.log.HighWatermark(), LastStable: p.log.LastStableOffset(), LogStart: p.log.StartOffset()}
+	res := FetchResult{HighWatermark: p.Log().HighWatermark(), LastStable: p.Log().LastStableOffset(), LogStart: p.Log().StartOffset()}
 	if req.LastFetchedEpoch != ids.NoLeaderEpoch {
-		epoch, end := p.log.EndOffsetForEpoch(req.LastFetchedEpoch)
+		epoch, end := p.Log().EndOffsetForEpoch(req.LastFetchedEpoch)
 		if end == ids.NoOffset || epoch == ids.NoLeaderEpoch {
 			return res, kerr.OffsetOutOfRange
 		}
@@ -68,12 +68,12 @@ func (p *Partition) readLocked(req *FetchRequest) (FetchResult, error) {
 		bound = res.LastStable
 	}
 	var err error
-	res.Slice, err = p.log.Read(req.From, bound, req.MaxBytes, req.AtLeastOne)
+	res.Slice, err = p.Log().Read(req.From, bound, req.MaxBytes, req.AtLeastOne)
 	if err != nil {
 		return res, err
 	}
 	if req.ReadCommitted && res.Slice.Len() > 0 {
-		if res.Aborted, err = p.log.AbortedTxns(req.From, bound); err != nil {
+		if res.Aborted, err = p.Log().AbortedTxns(req.From, bound); err != nil {
 			res.Slice.Release()
 			res.Slice = log.Slice{}
 		}
@@ -89,7 +89,7 @@ func (p *Partition) serveLocked(current ids.LeaderEpoch) error {
 	if err := p.mu.core.FenceLeader(current); err != nil {
 		return err
 	}
-	return p.log.Err()
+	return p.Log().Err()
 }
 
 // Found is the answer to an offset look-up. Offset and Timestamp are -1 where nothing fits.
@@ -117,9 +117,9 @@ func (p *Partition) FindOffset(timestamp int64, current ids.LeaderEpoch, readCom
 	if err := p.serveLocked(current); err != nil {
 		return notFound, fmt.Errorf("look up an offset of %s: %w", p.TopicPartition(), err)
 	}
-	bound := p.log.HighWatermark()
+	bound := p.Log().HighWatermark()
 	if readCommitted {
-		bound = p.log.LastStableOffset()
+		bound = p.Log().LastStableOffset()
 	}
 	switch timestamp {
 	case TimestampLatest:
@@ -127,10 +127,10 @@ func (p *Partition) FindOffset(timestamp int64, current ids.LeaderEpoch, readCom
 	case TimestampEarliest, TimestampEarliestLocal:
 		return p.earliestLocked(), nil
 	case TimestampMax:
-		offset, ts, epoch, err := p.log.MaxTimestamp(bound)
+		offset, ts, epoch, err := p.Log().MaxTimestamp(bound)
 		return Found{offset, ts, epoch}, err
 	}
-	offset, ts, epoch, found, err := p.log.OffsetForTimestamp(timestamp, bound)
+	offset, ts, epoch, found, err := p.Log().OffsetForTimestamp(timestamp, bound)
 	if err != nil || !found {
 		return notFound, err
 	}
@@ -139,8 +139,8 @@ func (p *Partition) FindOffset(timestamp int64, current ids.LeaderEpoch, readCom
 
 // earliestLocked answers with the epoch of the first record, or with none where the log is empty from its start.
 func (p *Partition) earliestLocked() Found {
-	start := p.log.StartOffset()
-	return Found{start, -1, p.log.EpochAt(start)}
+	start := p.Log().StartOffset()
+	return Found{start, -1, p.Log().EpochAt(start)}
 }
 
 // EndOffsetForEpoch answers OffsetForLeaderEpoch: the largest epoch that is not above
@@ -151,7 +151,7 @@ func (p *Partition) EndOffsetForEpoch(asked, current ids.LeaderEpoch) (ids.Leade
 	if err := p.serveLocked(current); err != nil {
 		return ids.NoLeaderEpoch, ids.NoOffset, fmt.Errorf("look up an epoch of %s: %w", p.TopicPartition(), err)
 	}
-	epoch, end := p.log.EndOffsetForEpoch(asked)
+	epoch, end := p.Log().EndOffsetForEpoch(asked)
 	return epoch, end, nil
 }
 
@@ -161,23 +161,29 @@ const beforeHighWatermark ids.Offset = -1
 // DeleteRecords removes the records below before (exclusive); -1 means all committed
 // ones. It returns the log start offset, which is durable by then.
 func (p *Partition) DeleteRecords(before ids.Offset) (ids.Offset, error) {
-	p.mu.RLock()
-	err := p.serveLocked(ids.NoLeaderEpoch)
-	p.mu.RUnlock()
+	start, err := p.deleteRecords(before)
 	if err != nil {
 		return ids.NoOffset, fmt.Errorf("delete records of %s: %w", p.TopicPartition(), err)
 	}
-	hw := p.log.HighWatermark()
+	p.news()
+	return start, nil
+}
+
+// deleteRecords holds the lock until it is done, so that the log is not replaced meanwhile.
+func (p *Partition) deleteRecords(before ids.Offset) (ids.Offset, error) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if err := p.serveLocked(ids.NoLeaderEpoch); err != nil {
+		return ids.NoOffset, err
+	}
+	l := p.Log()
+	hw := l.HighWatermark()
 	if before == beforeHighWatermark {
 		before = hw
 	}
 	if before < 0 || before > hw {
-		return ids.NoOffset, fmt.Errorf("delete records of %s below %d, which is not between 0 and the high watermark %d: %w",
-			p.TopicPartition(), before, hw, kerr.OffsetOutOfRange)
+		return ids.NoOffset, fmt.Errorf("offset %d is not between 0 and the high watermark %d: %w", before, hw, kerr.OffsetOutOfRange)
 	}
-	if err := p.log.AdvanceStart(before); err != nil {
-		return ids.NoOffset, fmt.Errorf("delete records of %s below %d: %w", p.TopicPartition(), before, err)
-	}
-	p.news()
-	return p.log.StartOffset(), nil
+	err := l.AdvanceStart(before)
+	return l.StartOffset(), err
 }

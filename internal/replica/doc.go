@@ -4,8 +4,10 @@
 // makes the partitions that this broker now leads, gives the others their new state,
 // and deletes what it has no more.
 //
-// Goroutines: none; Apply belongs to the broker's metadata loop. Locks: Table.mu,
-// held over no disk call. Kafka counterpart: kafka.server.ReplicaManager, and
+// Mover moves replicas between the data directories of this broker.
+//
+// Goroutines: of the Table none, Apply belongs to the broker's metadata loop; of the Mover one for each
+// directory that something is moved to. Locks: Table.mu and Mover.mu, held over no disk call. Kafka counterpart: kafka.server.ReplicaManager, and
 // BrokerMetadataPublisher as far as it concerns logs. Followers are left out until
 // there is more than one broker.
 package replica

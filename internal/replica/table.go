@@ -233,8 +233,7 @@ func (t *Table) reconfigure(name string, img *metadata.Image) {
 	}
 	config, policy := t.cfg.Settings(img, name)
 	for _, p := range here {
-		p.Log().SetConfig(config)
-		p.SetPolicy(policy)
+		p.Configure(config, policy)
 	}
 }
 

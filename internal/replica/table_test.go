@@ -41,7 +41,7 @@ func (f *fixture) open() {
 	f.t.Helper()
 	discard := slog.New(slog.DiscardHandler)
 	store, err := log.OpenStore(log.StoreConfig{
-		FS: f.fs, Dirs: []string{"/data"}, NodeID: self, ClusterID: "wzfeT1BvQ5C-sWlyGfvXRg", Logger: discard,
+		FS: f.fs, Dirs: []string{"/data", "/more"}, NodeID: self, ClusterID: "wzfeT1BvQ5C-sWlyGfvXRg", Logger: discard,
 		Config: func(string) log.Config { return log.DefaultConfig() },
 	})
 	if err != nil {

@@ -39,6 +39,33 @@ func (s *suite) describeLogDirs() {
 	})
 }
 
+// alterReplicaLogDirs asks for moves that have nowhere to go: the broker of the oracle has one directory.
+func (s *suite) alterReplicaLogDirs() {
+	s.make("moved", 2)
+	name := s.topic("moved")
+	here := s.quiet(at(1, kmsg.NewPtrDescribeLogDirsRequest())).(*kmsg.DescribeLogDirsResponse).Dirs[0].Dir
+	move := func(dir, topic string, partitions ...int32) *kmsg.AlterReplicaLogDirsRequest {
+		req := kmsg.NewPtrAlterReplicaLogDirsRequest()
+		d := kmsg.NewAlterReplicaLogDirsRequestDir()
+		d.Dir = dir
+		d.Topics = []kmsg.AlterReplicaLogDirsRequestDirTopic{{Topic: topic, Partitions: partitions}}
+		req.Dirs = append(req.Dirs, d)
+		return req
+	}
+	each(34, func(v int16) {
+		s.good(v, "to where they are", move(here, name, 0, 1))
+		s.good(v, "nothing", kmsg.NewPtrAlterReplicaLogDirsRequest())
+		s.good(v, "no partition", move(here, name))
+		s.bad(v, "to a directory that is none of the broker's", move("/nowhere/at/all", name, 0, 1))
+		s.bad(v, "to a relative path", move("relative", name, 0))
+		s.bad(v, "to no path", move("", name, 0))
+		s.bad(v, "an unknown topic", move(here, s.topic("nosuch"), 0))
+		s.bad(v, "an unknown topic to an unknown directory", move("/nowhere/at/all", s.topic("nosuch"), 0))
+		s.bad(v, "unknown partitions", move(here, name, 7, -1, 1))
+		s.bad(v, "the metadata", move(here, "__cluster_metadata", 0))
+	})
+}
+
 // ofThisRun tells whether a line of a DescribeLogDirs answer is of a topic that this part made, or the metadata: what else
 // there is belongs to the broker's past.
 func (d *dumper) ofThisRun(path string) bool {

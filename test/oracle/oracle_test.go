@@ -71,6 +71,7 @@ func (s *suite) run() {
 	s.leaderEpochs()
 	s.describeProducers()
 	s.describeLogDirs()
+	s.alterReplicaLogDirs()
 	s.initProducerID()
 	s.describeConfigs()
 	s.alterConfigs()

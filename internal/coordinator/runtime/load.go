@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/moldau/moldau/internal/ids"
+	"github.com/moldau/moldau/internal/log"
 	"github.com/moldau/moldau/internal/record"
 	"github.com/twmb/franz-go/pkg/kerr"
 )
@@ -75,16 +76,19 @@ type loader struct {
 
 // run replays the log to its end, which moves only where a client writes to the topic by itself.
 func (ld *loader) run() error {
-	log := ld.life.partition.Log()
 	for {
-		ld.next = max(ld.next, log.StartOffset())
-		if ld.next >= log.EndOffset() {
+		l := ld.life.partition.Log()
+		ld.next = max(ld.next, l.StartOffset())
+		if ld.next >= l.EndOffset() {
 			return nil
 		}
 		before := ld.next
-		err := ld.read()
-		if errors.Is(err, kerr.OffsetOutOfRange) && before < log.StartOffset() {
+		err := ld.read(l)
+		if errors.Is(err, kerr.OffsetOutOfRange) && before < l.StartOffset() {
 			continue // deleted in this moment
+		}
+		if err != nil && ld.life.partition.Log() != l {
+			continue // moved to another data directory
 		}
 		if err != nil {
 			return err
@@ -96,9 +100,8 @@ func (ld *loader) run() error {
 }
 
 // read replays the batches of one read.
-func (ld *loader) read() error {
-	log := ld.life.partition.Log()
-	s, err := log.Read(ld.next, log.EndOffset(), loadBytes, true)
+func (ld *loader) read(l *log.Log) error {
+	s, err := l.Read(ld.next, l.EndOffset(), loadBytes, true)
 	if err != nil {
 		return err
 	}

@@ -75,7 +75,7 @@ func TestFailedAppendChangesNothing(t *testing.T) {
 		return func(f *fixture) {
 			p := policyOf(partition.DurabilityAuto)
 			p.MaxMessageBytes, p.SegmentBytes = messageBytes, segmentBytes
-			f.partitions[0].SetPolicy(p)
+			f.partitions[0].Configure(f.partitions[0].Log().Config(), p)
 		}
 	}
 	for _, tc := range []struct {
@@ -127,7 +127,7 @@ func (f *fixture) setISR(isr ...ids.NodeID) {
 	p := f.partitions[0]
 	policy := policyOf(partition.DurabilityOS)
 	policy.MinInSyncReplicas = 2
-	p.SetPolicy(policy)
+	p.Configure(p.Log().Config(), policy)
 	s := alone(0)
 	s.Replicas, s.ISR = []ids.NodeID{self, self + 1}, isr
 	p.SetState(s)
