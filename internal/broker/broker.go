@@ -189,7 +189,7 @@ func (b *Broker) join(ctx context.Context) error {
 	})
 	b.mover = replica.NewMover(b.table, b.store, b.deps.Logger)
 	b.onStop(func(context.Context) error { b.mover.Stop(); return nil })
-	b.coordinators = newCoordinators(b.cfg.NodeID, b.table, b.current.Load, b.deps.Logger)
+	b.coordinators = newCoordinators(b.cfg.NodeID, b.table, b.current.Load, b.metadata.Image, b.deps.Logger)
 	b.onStop(func(context.Context) error { b.coordinators.groups.Stop(); return nil })
 	b.metadata.followers = followers{configs: b, partitions: b.table, coordinators: b.coordinators, controller: b.controller}
 	b.controller.Start()

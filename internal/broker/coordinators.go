@@ -16,13 +16,14 @@ type coordinators struct {
 	groups *runtime.Runtime
 }
 
-// newCoordinators returns coordinators that have no partition yet. current is the broker's configuration of now.
-func newCoordinators(node ids.NodeID, partitions runtime.Partitions, current func() *config.Broker, logger *slog.Logger) *coordinators {
+// newCoordinators returns coordinators that have no partition yet. current and image give the broker's configuration
+// and the metadata of now.
+func newCoordinators(node ids.NodeID, partitions runtime.Partitions, current func() *config.Broker, image func() *metadata.Image, logger *slog.Logger) *coordinators {
 	return &coordinators{node: node, groups: runtime.New(runtime.Config{
 		Topic:      config.OffsetsTopic,
 		Partitions: partitions,
 		NewShard: func(number int32) runtime.Shard {
-			return group.New(func() group.Config { return current().Groups }, logger, number)
+			return group.New(func() group.Config { return current().Groups }, image, logger, number)
 		},
 		Logger: logger,
 	})}

@@ -58,6 +58,7 @@ type Broker struct {
 	OffsetsTopicReplicationFactor int16
 	OffsetsTopicSegmentBytes      int32
 	Groups                        group.Config
+	ConsumerProtocol              bool // group.coordinator.rebalance.protocols has consumer
 
 	ConnectionsMaxIdle    time.Duration // 0 is for ever
 	SocketRequestMaxBytes int32
@@ -100,7 +101,7 @@ func (b *Broker) With(d Dynamic) *Broker {
 func (b *Broker) resolve() error {
 	b.resolveDynamic()
 	b.resolveStatic()
-	return errors.Join(b.resolveNode(), b.resolveDirs(), b.resolveListeners(), b.checkOverrides())
+	return errors.Join(b.resolveNode(), b.resolveDirs(), b.resolveListeners(), b.checkOverrides(), b.checkGroups())
 }
 
 func (b *Broker) resolveStatic() {
@@ -141,12 +142,24 @@ func (b *Broker) resolveGroups() {
 		OffsetMetadataMaxBytes:  int32(v.number("offset.metadata.max.bytes")),
 		OffsetsRetentionMs:      v.number("offsets.retention.minutes") * time.Minute.Milliseconds(),
 		OffsetsCheckIntervalMs:  v.number("offsets.retention.check.interval.ms"),
+
+		ConsumerSessionTimeoutMs:       v.bounded("group.consumer.session.timeout.ms"),
+		ConsumerHeartbeatIntervalMs:    v.bounded("group.consumer.heartbeat.interval.ms"),
+		ConsumerAssignmentIntervalMs:   v.bounded("group.consumer.assignment.interval.ms"),
+		ConsumerRegexRefreshIntervalMs: int32(v.number("group.consumer.regex.refresh.interval.ms")),
+		ConsumerMaxSize:                int32(v.number("group.consumer.max.size")),
+		ConsumerMigrationPolicy:        strings.ToLower(v.str("group.consumer.migration.policy")),
 	}
+	assignors, _ := v.get("group.consumer.assignors")
+	b.Groups.ConsumerAssignors = assignors.list
+	protocols, _ := v.get("group.coordinator.rebalance.protocols")
+	b.ConsumerProtocol = slices.Contains(protocols.list, "consumer")
 }
 
 // resolveDynamic fills the fields that can change while the broker runs.
 func (b *Broker) resolveDynamic() {
 	v := &b.values
+	b.Groups.ConsumerAssignmentIntervalMs = v.bounded("group.consumer.assignment.interval.ms")
 	b.MaxConnections = int32(v.number("max.connections"))
 	b.MaxConnectionsPerIP = int32(v.number("max.connections.per.ip"))
 	b.MaxConnectionsByIP, _ = parseIPLimits(v.str("max.connections.per.ip.overrides"))

@@ -13,6 +13,7 @@ const (
 	SourceClusterDefault int8 = 3
 	SourceStatic         int8 = 4
 	SourceDefault        int8 = 5
+	SourceGroup          int8 = 8
 )
 
 // Described is one config as DescribeConfigs answers it.
@@ -70,12 +71,37 @@ func (b *Broker) DescribeBroker() []Described {
 	all := make([]Described, 0, len(brokerSettings))
 	for i := range brokerSettings {
 		row := &brokerSettings[i]
+		if row.Internal {
+			continue
+		}
 		d := row.describe()
 		d.ReadOnly = row.Mode == ReadOnly
 		if parsed, set := b.values.get(row.Name); set {
 			d.setValue(row.text(parsed))
 		}
 		d.Synonyms = b.values.synonyms(row.Name)
+		d.setSource()
+		all = append(all, d)
+	}
+	return all
+}
+
+// DescribeGroup lists every config of a group for which overrides is set.
+func (b *Broker) DescribeGroup(overrides map[string]string) []Described {
+	var all []Described
+	for i := range groupSettings {
+		row := &groupSettings[i]
+		d := row.describe()
+		text, own := overrides[row.Name]
+		if !own {
+			parsed, _ := b.values.get(row.Synonyms[0])
+			text = row.text(parsed)
+		}
+		d.setValue(text)
+		d.Synonyms = b.values.synonyms(row.Synonyms[0])
+		if own {
+			d.Synonyms = slices.Insert(d.Synonyms, 0, Synonym{row.Name, d.Value, SourceGroup})
+		}
 		d.setSource()
 		all = append(all, d)
 	}

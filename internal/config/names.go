@@ -11,9 +11,11 @@ import (
 var (
 	brokerByName = byName(brokerSettings)
 	topicByName  = byName(topicSettings)
+	groupByName  = byName(groupSettings)
 	otherNames   = nameSet(kafkaNames)
 	brokerNames  = slices.Sorted(slices.Values(append(slices.Collect(maps.Keys(brokerByName)), kafkaNames...)))
 	topicNames   = slices.Sorted(maps.Keys(topicByName))
+	groupNames   = slices.Sorted(maps.Keys(groupByName))
 )
 
 func byName(rows []Setting) map[string]*Setting {

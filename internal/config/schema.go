@@ -128,6 +128,8 @@ func rowOf(resourceType int8, name string) *Setting {
 		return topicByName[name]
 	case metadata.ResourceBroker:
 		return brokerByName[name]
+	case metadata.ResourceGroup:
+		return groupByName[name]
 	}
 	return nil
 }

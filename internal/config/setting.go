@@ -139,6 +139,12 @@ func oneOf(words ...string) valid {
 	}}
 }
 
+// oneOfFold is oneOf in whatever case.
+func oneOfFold(words ...string) valid {
+	v := oneOf(words...)
+	return valid{v.text, func(parsed value) string { return v.check(value{s: strings.ToLower(parsed.s)}) }}
+}
+
 func someOf(words ...string) valid {
 	text := strings.Join(words, ", ")
 	return valid{"any of " + text, func(v value) string {

@@ -17,7 +17,6 @@ import (
 const (
 	resourceBrokerLogger  = 8
 	resourceClientMetrics = 16
-	resourceGroup         = 32
 )
 
 // What an alteration does to a value (KIP-339).
@@ -132,7 +131,7 @@ func (c *Core) checkResource(node ids.NodeID, r *kmsg.IncrementalAlterConfigsReq
 			return refuse(kerr.InvalidConfig, "there is no logger %s", r.Configs[0].Name)
 		}
 		return nil
-	case metadata.ResourceTopic, resourceClientMetrics, resourceGroup:
+	case metadata.ResourceTopic, metadata.ResourceGroup, resourceClientMetrics:
 		return nil
 	}
 	return refuse(kerr.InvalidRequest, "there is no resource type %d", r.ResourceType)
@@ -252,8 +251,11 @@ func (c *Core) checkAltered(res metadata.ConfigResource, set map[string]string) 
 		return nil
 	}
 	name := slices.Min(slices.Collect(maps.Keys(set)))
-	if res.Type == resourceGroup && res.Name != "" {
-		return refuse(kerr.InvalidConfig, "%s is no configuration of a group", name)
+	if res.Type == metadata.ResourceGroup && res.Name != "" {
+		if err := c.schema.ValidateGroup(set); err != nil {
+			return refuse(kerr.InvalidConfig, "%v", err)
+		}
+		return nil
 	}
 	return refuse(kerr.InvalidRequest, "%s is no configuration of %q", name, res.Name)
 }

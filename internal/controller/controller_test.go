@@ -288,7 +288,7 @@ func TestClusterRecordIsFirst(t *testing.T) {
 			t.Fatal(err)
 		}
 		recs, _ := metadata.ReadEnvelope(q.mu.log[1].data)
-		if _, ok := recs[0].(*metadata.ClusterRecord); !ok || len(recs) != 2 {
+		if _, ok := recs[0].(*metadata.ClusterRecord); !ok || len(recs) != 1+len(metadata.SupportedFeatures()) {
 			t.Fatalf("the first entry is %v", recs)
 		}
 		img := q.image()

@@ -15,7 +15,7 @@ const recordsMax = 10_000
 // configValueBytesMax is what a string of the older protocol versions can hold.
 const configValueBytesMax = 32767
 
-// ConfigSchema knows the configurations of topics and brokers: their names, types,
+// ConfigSchema knows the configurations of topics, brokers and groups: their names, types,
 // ranges and defaults.
 type ConfigSchema interface {
 	// ValidateTopic judges everything that is set for a topic. The error's text goes to the client.
@@ -23,6 +23,8 @@ type ConfigSchema interface {
 	// ValidateBroker judges everything that is set dynamically for one broker, or for
 	// all of them where clusterDefault is true. The error's text goes to the client.
 	ValidateBroker(clusterDefault bool, overrides map[string]string) error
+	// ValidateGroup judges everything that is set for a group. The error's text goes to the client.
+	ValidateGroup(overrides map[string]string) error
 	// TopicConfigs lists every configuration of a topic for which overrides is set.
 	TopicConfigs(overrides map[string]string) []TopicConfig
 	// IsList tells whether a configuration is a list that can be appended to, and
@@ -112,10 +114,11 @@ func (c *Core) Bootstrap(clusterID string, voters []metadata.Voter) []metadata.R
 	if c.pending.ClusterID() != "" {
 		return nil
 	}
-	return []metadata.Record{
-		&metadata.ClusterRecord{ClusterID: clusterID, Voters: voters},
-		&metadata.FeatureLevelRecord{Name: metadata.VersionFeature, FeatureLevel: metadata.LatestVersion},
+	recs := []metadata.Record{&metadata.ClusterRecord{ClusterID: clusterID, Voters: voters}}
+	for _, f := range metadata.SupportedFeatures() {
+		recs = append(recs, &metadata.FeatureLevelRecord{Name: f.Name, FeatureLevel: f.Max})
 	}
+	return recs
 }
 
 // Refusal is why a request, or a part of one, is not granted: the code that the

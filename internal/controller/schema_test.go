@@ -56,6 +56,15 @@ func (s testSchema) ValidateBroker(clusterDefault bool, overrides map[string]str
 	return nil
 }
 
+func (testSchema) ValidateGroup(overrides map[string]string) error {
+	for _, name := range sortedKeys(overrides) {
+		if name != "consumer.session.timeout.ms" {
+			return fmt.Errorf("%s is no configuration of a group", name)
+		}
+	}
+	return nil
+}
+
 func (testSchema) TopicConfigs(overrides map[string]string) []TopicConfig {
 	var out []TopicConfig
 	for _, d := range [][2]string{{"retention.ms", "7"}, {"min.insync.replicas", "1"}, {"cleanup.policy", "delete"}} {

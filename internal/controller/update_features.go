@@ -18,8 +18,7 @@ var updateGranted = "NONE"
 
 // UpdateFeatures decides on versions 0 to 2 (Java: FeatureControlManager.updateFeatures).
 // One update that cannot be refuses all of them; of several of a feature only the last
-// counts. AllowDowngrade of version 0 is not looked at: no level can be taken back, and
-// its updates have to come as upgrades.
+// counts. AllowDowngrade of version 0 is not looked at: its updates have to come as upgrades.
 func (c *Core) UpdateFeatures(req *kmsg.UpdateFeaturesRequest) (*kmsg.UpdateFeaturesResponse, []metadata.Record) {
 	resp := kmsg.NewPtrUpdateFeaturesResponse()
 	last := make(map[string]int, len(req.FeatureUpdates))
@@ -68,7 +67,9 @@ func checkUpdate(f metadata.Feature, level int16, u *kmsg.UpdateFeaturesRequestF
 		return refuse(kerr.InvalidUpdateVersion, "update type %d of feature %s is none of 1, 2 and 3", u.UpgradeType, f.Name)
 	case asked < f.Min || asked > f.Max:
 		return refuse(kerr.InvalidUpdateVersion, "level %d of feature %s is not between %d and %d", asked, f.Name, f.Min, f.Max)
-	case asked < level:
+	case asked < level && u.UpgradeType == updateUpgrade && f.Lowers:
+		return refuse(kerr.InvalidUpdateVersion, "feature %s has level %d, and %d is no upgrade", f.Name, level, asked)
+	case asked < level && !f.Lowers:
 		return refuse(kerr.InvalidUpdateVersion, "feature %s has level %d and cannot go back to %d", f.Name, level, asked)
 	case asked > level && u.UpgradeType != updateUpgrade:
 		return refuse(kerr.InvalidUpdateVersion, "feature %s has level %d, and %d is no downgrade", f.Name, level, asked)

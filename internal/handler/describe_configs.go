@@ -12,12 +12,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// DescribeConfigs: v1-v4, for topics and brokers
+// DescribeConfigs: v1-v4, for topics, brokers and groups
 //
 //	v1 synonyms and sources (KIP-226); v3 types and documentation (KIP-569)
 //
-// Gaps: loggers, client metrics and groups have no configs until they are built.
-func init() { register(kmsg.DescribeConfigs, 1, 4, describeConfigs, "of topics and brokers") }
+// Gaps: loggers and client metrics have no configs until they are built.
+func init() { register(kmsg.DescribeConfigs, 1, 4, describeConfigs, "of topics, brokers and groups") }
 
 func describeConfigs(h *Handlers, x *server.Exchange) {
 	var req kmsg.DescribeConfigsRequest
@@ -66,8 +66,13 @@ func (h *Handlers) describe(asked *kmsg.DescribeConfigsRequestResource) ([]confi
 			return nil, fmt.Errorf("this is broker %d, not %q: ask that broker for its configs: %w", h.Node, asked.ResourceName, kerr.InvalidRequest)
 		}
 		return h.Config().DescribeBroker(), nil
+	case kmsg.ConfigResourceTypeGroupConfig:
+		if asked.ResourceName == "" {
+			return nil, fmt.Errorf("no group is named: %w", kerr.InvalidRequest)
+		}
+		return h.Config().DescribeGroup(h.Image().Config(metadata.ConfigResource{Type: metadata.ResourceGroup, Name: asked.ResourceName})), nil
 	}
-	return nil, fmt.Errorf("resource type %d has no configs here, only topics (2) and brokers (4): %w", asked.ResourceType, kerr.InvalidRequest)
+	return nil, fmt.Errorf("resource type %d has no configs here, only topics (2), brokers (4) and groups (32): %w", asked.ResourceType, kerr.InvalidRequest)
 }
 
 func configAnswer(d *config.Described, req *kmsg.DescribeConfigsRequest) kmsg.DescribeConfigsResponseResourceConfig {

@@ -5,9 +5,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// IncrementalAlterConfigs: v0-v1 (KIP-339), for topics and brokers
+// IncrementalAlterConfigs: v0-v1 (KIP-339), for topics, brokers and groups
 func init() {
-	register(kmsg.IncrementalAlterConfigs, 0, 1, incrementalAlterConfigs, "of topics and brokers")
+	register(kmsg.IncrementalAlterConfigs, 0, 1, incrementalAlterConfigs, "of topics, brokers and groups")
 }
 
 func incrementalAlterConfigs(h *Handlers, x *server.Exchange) {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/server"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -13,9 +14,9 @@ import (
 //
 //	v0 client metrics (KIP-714); v1 every type (KIP-1142)
 //
-// Gaps: groups and client metrics have no configs until they are built.
+// Gaps: client metrics have no configs until they are built.
 func init() {
-	register(kmsg.ListConfigResources, 0, 1, listConfigResources, "groups and client metrics have none")
+	register(kmsg.ListConfigResources, 0, 1, listConfigResources, "client metrics have none")
 }
 
 // configResourceTypes are the types that version 1 lists.
@@ -24,7 +25,8 @@ var configResourceTypes = []kmsg.ConfigResourceType{
 	kmsg.ConfigResourceTypeClientMetrics, kmsg.ConfigResourceTypeGroupConfig,
 }
 
-// listConfigResources answers with every topic and broker, whether or not anything is configured for it.
+// listConfigResources answers with every topic and broker, whether or not anything is configured for it, and with the
+// groups that have configs.
 func listConfigResources(h *Handlers, x *server.Exchange) {
 	var req kmsg.ListConfigResourcesRequest
 	if !decode(x, &req) {
@@ -66,6 +68,11 @@ func (h *Handlers) addConfigResources(listener string, types []int8, resp *kmsg.
 	if asked(kmsg.ConfigResourceTypeTopic) {
 		for t := range img.Topics() {
 			add(kmsg.ConfigResourceTypeTopic, t.Name)
+		}
+	}
+	if asked(kmsg.ConfigResourceTypeGroupConfig) {
+		for _, name := range img.Configured(metadata.ResourceGroup) {
+			add(kmsg.ConfigResourceTypeGroupConfig, name)
 		}
 	}
 }

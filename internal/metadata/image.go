@@ -78,6 +78,7 @@ type Broker struct {
 const (
 	ResourceTopic  int8 = 2
 	ResourceBroker int8 = 4 // the name is a node id, or "" for all brokers
+	ResourceGroup  int8 = 32
 )
 
 // ConfigResource names what has configurations.
@@ -154,6 +155,19 @@ func (img *Image) Config(r ConfigResource) map[string]string {
 		return c.values
 	}
 	return nil
+}
+
+// Configured returns the names of the resources of a type that have configurations, in order.
+func (img *Image) Configured(resourceType int8) []string {
+	var names []string
+	img.configs.Ascend(ConfigResource{Type: resourceType}.key(), func(_ string, c *resourceConfig) bool {
+		if c.resource.Type != resourceType {
+			return false
+		}
+		names = append(names, c.resource.Name)
+		return true
+	})
+	return names
 }
 
 // Records returns the records which, replayed on an empty image, give one equal to

@@ -139,6 +139,9 @@ func less(a, b string) bool {
 
 // key returns what tells an element from its neighbours.
 func (d *dumper) key(v reflect.Value, i int) string {
+	if m, ok := v.Interface().(kmsg.ConsumerGroupDescribeResponseGroupMember); ok { // of classic groups the order says something
+		return d.text("MemberID", m.MemberID, v)
+	}
 	for _, name := range []string{"Topic", "TopicID", "Group", "Key", "Partition", "ApiKey", "Name", "Feature", "ResourceName", "NodeID"} {
 		f := v.FieldByName(name)
 		if !f.IsValid() || name == "Topic" && f.IsZero() {

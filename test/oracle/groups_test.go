@@ -8,8 +8,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// memberIDs are names and a random part, which differs.
-var memberIDs = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+// memberIDs are names and a random part, which differs. Those of consumer groups are of another form in Kafka.
+var memberIDs = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|^[\w-]{22}$`)
 
 // ofThisRunsGroups tells whether a line of a ListGroups answer is of a group that this run made.
 func ofThisRunsGroups(path string) bool {

@@ -90,6 +90,7 @@ func (s *suite) run() {
 	s.deleteRecords()
 	s.deleteTopics()
 	s.groups()
+	s.consumerGroups()
 	s.truncated()
 	s.unknown()
 }

@@ -102,7 +102,11 @@ func (m *member) metadata(protocol *string) []byte {
 
 // matches tells whether protocols are what the member has, in the same order.
 func (m *member) matches(protocols []kmsg.JoinGroupRequestProtocol) bool {
-	return slices.EqualFunc(m.protocols, protocols, func(a, b kmsg.JoinGroupRequestProtocol) bool {
+	return sameProtocols(m.protocols, protocols)
+}
+
+func sameProtocols(a, b []kmsg.JoinGroupRequestProtocol) bool {
+	return slices.EqualFunc(a, b, func(a, b kmsg.JoinGroupRequestProtocol) bool {
 		return a.Name == b.Name && bytes.Equal(a.Metadata, b.Metadata)
 	})
 }
@@ -115,6 +119,9 @@ func (g *classicGroup) emptySince() (time.Time, bool) {
 }
 
 func (g *classicGroup) protocolType() string { return g.typ }
+
+// isSimple tells whether the group may be nothing but its offsets.
+func (g *classicGroup) isSimple() bool { return g.isEmpty() && g.typ == "" }
 
 // subscribed tells whether a member subscribes to a topic, as of the last generation. It is not known but of a
 // consumer group whose members sent metadata that can be read.

@@ -123,7 +123,9 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) {
 	case "reload":
 		s.reload()
 	default:
-		t.Fatalf("%s: unknown command %s", d.Pos, d.Cmd)
+		if !s.runConsumer(a) {
+			t.Fatalf("%s: unknown command %s", d.Pos, d.Cmd)
+		}
 	}
 }
 
@@ -224,6 +226,19 @@ func (s *script) printReply(t runtime.Ticket, response any) {
 		}
 	case *kmsg.DeleteGroupsResponse:
 		s.printf("%s %s\n", r.Groups[0].Group, codeText(r.Groups[0].ErrorCode))
+	case *kmsg.ConsumerGroupHeartbeatResponse:
+		s.printBeat(r)
+	case *kmsg.ConsumerGroupDescribeResponse:
+		s.printConsumers(&r.Groups[0])
+	case *kmsg.OffsetCommitResponse:
+		for _, p := range r.Topics[0].Partitions {
+			s.printf("%s-%d %s ", r.Topics[0].Topic, p.Partition, codeText(p.ErrorCode))
+		}
+		s.printf("\n")
+	case *kmsg.OffsetFetchResponse:
+		s.printf("%s\n", codeText(r.Groups[0].ErrorCode))
+	case *kmsg.OffsetDeleteResponse:
+		s.printf("%s %s\n", codeText(r.ErrorCode), codeText(r.Topics[0].Partitions[0].ErrorCode))
 	default:
 		s.printf("%T\n", response)
 	}
@@ -267,6 +282,9 @@ func (s *script) printDescribed(g *kmsg.DescribeGroupsResponseGroup) {
 }
 
 func (s *script) printRecord(rec runtime.Record) {
+	if s.printConsumerRecord(rec) {
+		return
+	}
 	var key kmsg.GroupMetadataKey
 	if err := key.ReadFrom(rec.Key); err != nil {
 		s.printf("  + %v\n", err)

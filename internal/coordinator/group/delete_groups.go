@@ -12,14 +12,14 @@ func (s *Shard) deleteGroups(ev *event, m *kmsg.DeleteGroupsRequest) *kmsg.Delet
 	for _, name := range m.Groups {
 		deleted := kmsg.NewDeleteGroupsResponseGroup()
 		deleted.Group = name
-		switch g, ok := s.groups[name]; {
+		switch g, ok := s.group(name); {
 		case !ok:
 			deleted.ErrorCode = kerr.GroupIDNotFound.Code
 		case !g.isEmpty():
 			deleted.ErrorCode = kerr.NonEmptyGroup.Code
 		default:
 			ev.write(s.offsetTombstones(name)...)
-			ev.write(s.groupTombstone(g))
+			ev.write(g.tombstones()...)
 		}
 		resp.Groups = append(resp.Groups, deleted)
 	}

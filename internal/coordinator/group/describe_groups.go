@@ -30,6 +30,9 @@ func (s *Shard) describe(name string, version int16) kmsg.DescribeGroupsResponse
 		if version >= 6 {
 			resp.ErrorCode = kerr.GroupIDNotFound.Code
 			resp.ErrorMessage = kmsg.StringPtr(fmt.Sprintf("group %q does not exist", name))
+			if s.consumers[name] != nil {
+				resp.ErrorMessage = kmsg.StringPtr(fmt.Sprintf("Group %s is not a classic group.", name))
+			}
 		}
 		return resp
 	}

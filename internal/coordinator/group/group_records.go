@@ -45,8 +45,9 @@ func newGroupRecord(g *classicGroup) runtime.Record {
 	return runtime.Record{Key: groupKey(g.name), Value: value.AppendTo(nil)}
 }
 
-func (s *Shard) groupTombstone(g *classicGroup) runtime.Record {
-	return runtime.Record{Key: groupKey(g.name)}
+// tombstones remove the group.
+func (g *classicGroup) tombstones() []runtime.Record {
+	return []runtime.Record{{Key: groupKey(g.name)}}
 }
 
 func groupKey(name string) []byte {
@@ -62,7 +63,7 @@ func (g *classicGroup) sinceMs() int64 {
 	return g.since.UnixMilli()
 }
 
-// Replay takes a record of a group or of an offset. Records of other kinds of groups are passed over.
+// Replay takes a record of a group or of an offset. Records of share and streams groups are passed over.
 func (s *Shard) Replay(key, value []byte, timestamp int64) error {
 	decoded, err := decodeKey(key)
 	if errors.Is(err, errUnknownKey) {
@@ -76,6 +77,8 @@ func (s *Shard) Replay(key, value []byte, timestamp int64) error {
 		return s.replayOffsetRecord(k, value, timestamp)
 	case *kmsg.GroupMetadataKey:
 		return s.replayGroupRecord(k, value, timestamp)
+	case *consumerKey:
+		return s.replayConsumerRecord(k, value)
 	}
 	return nil
 }
@@ -110,6 +113,9 @@ func (s *Shard) replayGroupRecord(k *kmsg.GroupMetadataKey, value []byte, timest
 	g, err := s.restored(k.Group, &v)
 	if err != nil {
 		return err
+	}
+	if before, ok := s.consumers[k.Group]; ok { // its tombstones were compacted away
+		s.removeConsumerGroup(before)
 	}
 	s.groups[k.Group] = g
 	return nil

@@ -41,7 +41,7 @@ func TestGroupRecordBytes(t *testing.T) {
 			0003 0008636f6e73756d6572 00000007 000572616e6765 0003632d31 0000018bcfe56800 00000002
 			0003632d31 ffff 000163 00092f31302e302e302e31 0000ea60 00002710 000000016d 0000000163
 			0003692d32 000169 0000 0000 00000001 00000002 00000000 0000000169`},
-		{"a group that is removed", h.shard.groupTombstone(fresh), ""},
+		{"a group that is removed", fresh.tombstones()[0], ""},
 	} {
 		if got := hex.EncodeToString(c.rec.Key); got != "0002000167" {
 			t.Errorf("%s: key %s", c.name, got)

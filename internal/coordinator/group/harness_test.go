@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau/moldau/internal/coordinator/runtime"
+	"github.com/moldau/moldau/internal/metadata"
 )
 
 // fataler is what *testing.T and *rapid.T have in common.
@@ -24,6 +25,7 @@ type fataler interface {
 type harness struct {
 	t     fataler
 	cfg   Config
+	image *metadata.Image
 	shard *Shard
 	now   time.Time
 	log   []logged
@@ -52,11 +54,20 @@ func newHarness(t fataler) *harness {
 		waiting:  make(map[runtime.Ticket]bool),
 		onReply:  func(runtime.Ticket, any) {},
 		onRecord: func(runtime.Record) {},
+		image:    metadata.NewDelta(nil).Apply(0, 0),
 		cfg: Config{
 			MinSessionTimeoutMs:     6000,
 			MaxSessionTimeoutMs:     1800000,
 			MaxSize:                 2000,
 			InitialRebalanceDelayMs: 3000,
+
+			ConsumerSessionTimeoutMs:       Bounded{45000, 45000, 60000},
+			ConsumerHeartbeatIntervalMs:    Bounded{5000, 5000, 15000},
+			ConsumerAssignmentIntervalMs:   Bounded{1000, 0, 15000},
+			ConsumerRegexRefreshIntervalMs: 600000,
+			ConsumerMaxSize:                2000,
+			ConsumerAssignors:              []string{"uniform", "range"},
+			ConsumerMigrationPolicy:        "bidirectional",
 		},
 	}
 	h.shard = h.newShard()
@@ -65,7 +76,7 @@ func newHarness(t fataler) *harness {
 }
 
 func (h *harness) newShard() *Shard {
-	s := New(func() Config { return h.cfg }, slog.New(slog.DiscardHandler), 0)
+	s := New(func() Config { return h.cfg }, func() *metadata.Image { return h.image }, slog.New(slog.DiscardHandler), 0)
 	s.newID = func() string {
 		h.made++
 		return strconv.Itoa(h.made)
@@ -186,6 +197,7 @@ func (h *harness) check() {
 		}
 		h.checkTimers(g)
 	}
+	h.checkConsumers()
 }
 
 // checkTimers sees to it that nothing waits for ever.

@@ -1,8 +1,6 @@
 package group
 
 import (
-	"time"
-
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -10,17 +8,20 @@ import (
 // heartbeat: v0-v4
 //
 //	v3 static members (KIP-345)
-func (s *Shard) heartbeat(m *kmsg.HeartbeatRequest, now time.Time) *kmsg.HeartbeatResponse {
+func (s *Shard) heartbeat(ev *event, m *kmsg.HeartbeatRequest) *kmsg.HeartbeatResponse {
 	resp := kmsg.NewPtrHeartbeatResponse()
 	resp.Version = m.Version
-	resp.ErrorCode = errorCode(s.beat(m, now))
+	resp.ErrorCode = errorCode(s.beat(ev, m))
 	return resp
 }
 
 // beat lets the session of a member go on, and tells it where it has to join again.
-func (s *Shard) beat(m *kmsg.HeartbeatRequest, now time.Time) error {
+func (s *Shard) beat(ev *event, m *kmsg.HeartbeatRequest) error {
 	if m.Group == "" {
 		return kerr.InvalidGroupID
+	}
+	if g, ok := s.consumers[m.Group]; ok {
+		return s.beatClassicMember(ev, g, m)
 	}
 	g, ok := s.groups[m.Group]
 	if !ok {
@@ -32,7 +33,7 @@ func (s *Shard) beat(m *kmsg.HeartbeatRequest, now time.Time) error {
 	if m.Generation != g.generation {
 		return kerr.IllegalGeneration
 	}
-	g.refreshSession(g.byID[m.MemberID], now)
+	g.refreshSession(g.byID[m.MemberID], ev.now)
 	if g.state == statePreparingRebalance {
 		return kerr.RebalanceInProgress
 	}

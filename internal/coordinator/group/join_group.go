@@ -2,6 +2,7 @@ package group
 
 import (
 	"bytes"
+	"errors"
 	"math"
 	"slices"
 
@@ -65,6 +66,7 @@ func (s *Shard) joinGroup(ev *event, t runtime.Ticket, r *Request, m *kmsg.JoinG
 		j.rebalanceTimeoutMs = m.SessionTimeoutMillis
 	}
 	g, exists := s.groups[m.Group]
+	consumer := s.consumers[m.Group]
 	switch {
 	case m.Group == "":
 		ev.refuseJoin(j.waiter(), m.MemberID, kerr.InvalidGroupID)
@@ -75,12 +77,20 @@ func (s *Shard) joinGroup(ev *event, t runtime.Ticket, r *Request, m *kmsg.JoinG
 	case m.SessionTimeoutMillis < cfg.MinSessionTimeoutMs || m.SessionTimeoutMillis > cfg.MaxSessionTimeoutMs:
 		ev.refuseJoin(j.waiter(), m.MemberID, kerr.InvalidSessionTimeout)
 		return
+	case consumer != nil && !consumer.isEmpty():
+		s.joinConsumerGroup(ev, consumer, j)
+		return
 	case !exists && m.MemberID != "":
 		ev.refuseJoin(j.waiter(), m.MemberID, kerr.UnknownMemberID)
 		return
 	case !exists:
 		g = s.newGroup(m.Group, ev.now)
 		s.groups[m.Group] = g
+	}
+	before := 0
+	if consumer != nil { // nobody is in it
+		ev.write(consumer.tombstones()...)
+		before = len(ev.out.Records)
 	}
 	switch {
 	case !g.hasRoomFor(m.MemberID, int(cfg.MaxSize)):
@@ -91,7 +101,7 @@ func (s *Shard) joinGroup(ev *event, t runtime.Ticket, r *Request, m *kmsg.JoinG
 	default:
 		s.joinKnown(ev, g, j)
 	}
-	if !exists && len(ev.out.Records) == 0 {
+	if !exists && len(ev.out.Records) == before {
 		ev.write(newGroupRecord(g))
 	}
 }
@@ -323,7 +333,7 @@ func errorCode(err error) int16 {
 	if err == nil {
 		return 0
 	}
-	if e, ok := err.(*kerr.Error); ok {
+	if e := (*kerr.Error)(nil); errors.As(err, &e) {
 		return e.Code
 	}
 	return kerr.UnknownServerError.Code

@@ -21,7 +21,12 @@ func (s *Shard) leaveGroup(ev *event, m *kmsg.LeaveGroupRequest) *kmsg.LeaveGrou
 	if m.Version < 3 {
 		leaving = []kmsg.LeaveGroupRequestMember{{MemberID: m.MemberID}}
 	}
-	errs := s.leave(ev, s.groups[m.Group], leaving)
+	var errs []error
+	if g, ok := s.consumers[m.Group]; ok {
+		errs = s.leaveMembers(ev, g, leaving)
+	} else {
+		errs = s.leave(ev, s.groups[m.Group], leaving)
+	}
 	if m.Version < 3 {
 		resp.ErrorCode = errorCode(errs[0])
 		return resp

@@ -1,7 +1,6 @@
 package group
 
 import (
-	"maps"
 	"slices"
 	"strings"
 
@@ -14,18 +13,17 @@ const classicType = "classic"
 // listGroups lists the groups of the states (KIP-518) and types that are asked for, by name.
 func (s *Shard) listGroups(r *ListGroups) []kmsg.ListGroupsResponseGroup {
 	listed := []kmsg.ListGroupsResponseGroup{}
-	if !passes(r.Types, classicType) {
-		return listed
-	}
-	for _, name := range slices.Sorted(maps.Keys(s.groups)) {
-		g := s.groups[name]
-		if !passes(r.States, string(g.state)) {
-			continue
-		}
+	for _, name := range s.groupNames() {
 		entry := kmsg.NewListGroupsResponseGroup()
-		entry.Group, entry.ProtocolType = name, g.typ
-		entry.GroupState, entry.GroupType = string(g.state), classicType
-		listed = append(listed, entry)
+		entry.Group = name
+		if g, ok := s.groups[name]; ok {
+			entry.ProtocolType, entry.GroupState, entry.GroupType = g.typ, string(g.state), classicType
+		} else {
+			entry.ProtocolType, entry.GroupState, entry.GroupType = consumerProtocolType, string(s.consumers[name].state()), consumerType
+		}
+		if passes(r.Types, entry.GroupType) && passes(r.States, entry.GroupState) {
+			listed = append(listed, entry)
+		}
 	}
 	return listed
 }

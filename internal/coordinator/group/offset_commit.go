@@ -8,12 +8,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau/moldau/internal/coordinator/runtime"
+	"github.com/moldau/moldau/internal/ids"
 )
 
-// The first version of OffsetCommit that is told GROUP_ID_NOT_FOUND, and the span of those that say how long to keep
+// The first version of OffsetCommit that is told GROUP_ID_NOT_FOUND and knows member epochs, and the span of those that say how long to keep
 // offsets (KIP-211).
 const (
-	commitGroupNotFound    = 9
+	commitMemberEpochs     = 9
 	commitRetentionFirst   = 2
 	commitRetentionLast    = 4
 	commitDefaultRetention = -1
@@ -24,9 +25,11 @@ const (
 func (s *Shard) offsetCommit(m *kmsg.OffsetCommitRequest, now time.Time) (*kmsg.OffsetCommitResponse, []runtime.Record) {
 	resp := m.ResponseKind().(*kmsg.OffsetCommitResponse)
 	resp.Topics = make([]kmsg.OffsetCommitResponseTopic, 0, len(m.Topics))
+	check, err := s.checkOffsetCommit(m, now)
 	c := offsetCommit{
 		group:       m.Group,
-		refusal:     errorCode(s.checkOffsetCommit(m, now)),
+		refusal:     errorCode(err),
+		check:       check,
 		metadataMax: int(s.cfg().OffsetMetadataMaxBytes),
 		nowMs:       now.UnixMilli(),
 		expireMs:    expireTimestampMs(m, now),
@@ -49,7 +52,8 @@ func (s *Shard) offsetCommit(m *kmsg.OffsetCommitRequest, now time.Time) (*kmsg.
 // offsetCommit is the decision on one request.
 type offsetCommit struct {
 	group       string
-	refusal     int16 // of the group; 0 for none
+	refusal     int16       // of the group; 0 for none
+	check       commitCheck // nil where all partitions may be committed
 	metadataMax int
 	nowMs       int64
 	expireMs    int64 // noTimestamp where the broker's retention decides
@@ -63,6 +67,11 @@ func (c *offsetCommit) partition(t *kmsg.OffsetCommitRequestTopic, p *kmsg.Offse
 		return c.refusal
 	case longerThan(p.Metadata, c.metadataMax):
 		return kerr.OffsetMetadataTooLarge.Code
+	}
+	if c.check != nil {
+		if err := c.check(t.Topic, t.TopicID, p.Partition); err != nil {
+			return errorCode(err)
+		}
 	}
 	o := committedOffset{
 		offset:            p.Offset,
@@ -78,21 +87,27 @@ func (c *offsetCommit) partition(t *kmsg.OffsetCommitRequestTopic, p *kmsg.Offse
 	return 0
 }
 
+// commitCheck tells whether a partition may be committed; the id of the topic is zero where the client gave its name alone.
+type commitCheck func(topic string, id ids.TopicID, partition int32) error
+
 // checkOffsetCommit asks the group. One that there is not takes a commit from who is no member: it becomes a simple
 // group, which is nothing but its offsets.
-func (s *Shard) checkOffsetCommit(m *kmsg.OffsetCommitRequest, now time.Time) error {
+func (s *Shard) checkOffsetCommit(m *kmsg.OffsetCommitRequest, now time.Time) (commitCheck, error) {
+	if g, ok := s.consumers[m.Group]; ok {
+		return g.checkCommit(m, s.image())
+	}
 	g, ok := s.groups[m.Group]
 	if !ok {
 		switch {
 		case m.Generation < 0:
 			g = s.simpleGroup(m.Group)
-		case m.Version >= commitGroupNotFound:
-			return kerr.GroupIDNotFound
+		case m.Version >= commitMemberEpochs:
+			return nil, kerr.GroupIDNotFound
 		default:
-			return kerr.IllegalGeneration
+			return nil, kerr.IllegalGeneration
 		}
 	}
-	return g.checkCommit(m.MemberID, m.InstanceID, m.Generation, now)
+	return nil, g.checkCommit(m.MemberID, m.InstanceID, m.Generation, now)
 }
 
 // expireTimestampMs returns when the offsets of a commit expire, where it says so itself. A client that means forever

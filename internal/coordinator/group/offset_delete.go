@@ -38,8 +38,8 @@ func (s *Shard) offsetDelete(m *kmsg.OffsetDeleteRequest) (*kmsg.OffsetDeleteRes
 	return resp, records
 }
 
-func (s *Shard) groupToDeleteFrom(name string) (*classicGroup, *kerr.Error) {
-	g, ok := s.groups[name]
+func (s *Shard) groupToDeleteFrom(name string) (anyGroup, *kerr.Error) {
+	g, ok := s.group(name)
 	switch {
 	case name == "":
 		return nil, kerr.InvalidGroupID
@@ -53,7 +53,7 @@ func (s *Shard) groupToDeleteFrom(name string) (*classicGroup, *kerr.Error) {
 
 // readsTopic tells whether members may be reading a topic: those of a consumer group whose subscriptions are not known, or
 // cannot be read, may read any.
-func readsTopic(g *classicGroup, topic string) bool {
+func readsTopic(g anyGroup, topic string) bool {
 	if g.isEmpty() {
 		return false
 	}

@@ -18,7 +18,7 @@ const (
 // expiryDue returns when expireOffsets wants to be called next; the zero time while there is nothing that could
 // expire, and where no interval is set. A shard that is empty forgets its rhythm, so that the next group has a whole interval before the first look at it.
 func (s *Shard) expiryDue() time.Time {
-	if len(s.groups) == 0 && len(s.offsets.groups) == 0 || s.cfg().OffsetsCheckIntervalMs <= 0 && len(s.offsets.deleted) == 0 {
+	if len(s.groups) == 0 && len(s.consumers) == 0 && len(s.offsets.groups) == 0 || s.cfg().OffsetsCheckIntervalMs <= 0 && len(s.offsets.deleted) == 0 {
 		s.offsets.nextCheck = time.Time{}
 		return time.Time{}
 	}
@@ -46,7 +46,7 @@ func (s *Shard) expireOffsets(now time.Time) []runtime.Record {
 		return nil
 	}
 	e := offsetExpiry{nowMs: now.UnixMilli(), retentionMs: cfg.OffsetsRetentionMs}
-	for _, name := range slices.Sorted(maps.Keys(s.groups)) {
+	for _, name := range s.groupNames() {
 		e.group(s, name)
 		if e.bytes > expiryBytesMax {
 			s.offsets.nextCheck = now.Add(min(interval, expiryPause))
@@ -71,8 +71,9 @@ func (e *offsetExpiry) add(r runtime.Record) {
 
 // group checks one group. It may stop before its end, when the records are too many for one batch.
 func (e *offsetExpiry) group(s *Shard, name string) {
-	g, topics := s.groups[name], s.offsets.groups[name]
-	rule, expires := retentionRule(g)
+	topics := s.offsets.groups[name]
+	g, _ := s.group(name)
+	rule, expires := g.retention()
 	if !expires {
 		return
 	}
@@ -98,7 +99,9 @@ func (e *offsetExpiry) group(s *Shard, name string) {
 		}
 	}
 	if !stays && g.isEmpty() {
-		e.add(s.groupTombstone(g))
+		for _, r := range g.tombstones() {
+			e.add(r)
+		}
 	}
 }
 
@@ -120,9 +123,8 @@ type offsetRetention struct {
 	emptyMs    int64 // where sinceEmpty
 }
 
-// retentionRule returns how offsets of a group age; expires is false while none of them do.
 // Java: ClassicGroup.offsetExpirationCondition.
-func retentionRule(g *classicGroup) (rule offsetRetention, expires bool) {
+func (g *classicGroup) retention() (rule offsetRetention, expires bool) {
 	switch {
 	case g.protocolType() == "":
 		return offsetRetention{}, true
@@ -136,4 +138,16 @@ func retentionRule(g *classicGroup) (rule offsetRetention, expires bool) {
 		// Topics that the group does not read age while it does read others.
 		return offsetRetention{}, g.protocolType() == consumerProtocolType && g.state == stateStable
 	}
+}
+
+// retention: topics that nobody subscribes to age, whether or not there are members.
+func (g *consumerGroup) retention() (rule offsetRetention, expires bool) {
+	return offsetRetention{}, true
+}
+
+// groupNames returns the names of all groups, in order.
+func (s *Shard) groupNames() []string {
+	names := slices.AppendSeq(slices.Collect(maps.Keys(s.groups)), maps.Keys(s.consumers))
+	slices.Sort(names)
+	return names
 }

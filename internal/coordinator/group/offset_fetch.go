@@ -10,8 +10,7 @@ import (
 )
 
 // offsetFetch answers versions 1 to 10 in the form of version 8. An offset counts until its tombstone is written, however old
-// it is. No offset is part of a transaction, so all are stable (KIP-447). Members are not checked: a request that names
-// one is of a consumer group (KIP-848).
+// it is. No offset is part of a transaction, so all are stable (KIP-447).
 // Java: OffsetMetadataManager.fetchOffsets, fetchAllOffsets.
 func (s *Shard) offsetFetch(m *kmsg.OffsetFetchRequest) *kmsg.OffsetFetchResponse {
 	resp := m.ResponseKind().(*kmsg.OffsetFetchResponse)
@@ -25,12 +24,24 @@ func (s *Shard) offsetFetch(m *kmsg.OffsetFetchRequest) *kmsg.OffsetFetchRespons
 func (s *Shard) fetchGroup(m *kmsg.OffsetFetchRequestGroup) kmsg.OffsetFetchResponseGroup {
 	answer := kmsg.NewOffsetFetchResponseGroup()
 	answer.Group = m.Group
+	if err := s.checkOffsetFetch(m); err != nil {
+		answer.ErrorCode = errorCode(err)
+		return answer
+	}
 	if offsets := s.offsets.groups[m.Group]; m.Topics == nil {
 		answer.Topics = allOffsets(offsets)
 	} else {
 		answer.Topics = namedOffsets(offsets, m.Topics)
 	}
 	return answer
+}
+
+// checkOffsetFetch lets a member read as long as it is one. Java: OffsetMetadataManager.validateOffsetFetch.
+func (s *Shard) checkOffsetFetch(m *kmsg.OffsetFetchRequestGroup) error {
+	if g, ok := s.consumers[m.Group]; ok {
+		return g.checkFetch(m.MemberID, m.MemberEpoch)
+	}
+	return nil
 }
 
 // namedOffsets mirrors what is asked for. An offset that was committed for another life of the topic is none.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/moldau/moldau/internal/coordinator/runtime"
 	"github.com/moldau/moldau/internal/ids"
+	"github.com/moldau/moldau/internal/metadata"
 )
 
 const (
@@ -63,7 +64,7 @@ func newOffsetShard() *Shard {
 			OffsetsRetentionMs:     testRetention.Milliseconds(),
 			OffsetsCheckIntervalMs: testInterval.Milliseconds(),
 		}
-	}, slog.New(slog.DiscardHandler), 0)
+	}, func() *metadata.Image { return nil }, slog.New(slog.DiscardHandler), 0)
 }
 
 // testFatal is what testing.TB and rapid.TB have in common.

@@ -122,7 +122,7 @@ func (m *offsetModel) deleteGroup(t *rapid.T) {
 	group := rapid.SampledFrom(modelGroups).Draw(t, "group")
 	records := m.shard.offsetTombstones(group)
 	if g, ok := m.shard.groups[group]; ok {
-		records = append(records, m.shard.groupTombstone(g))
+		records = append(records, g.tombstones()[0])
 	}
 	m.write(t, records)
 	maps.DeleteFunc(m.offsets, func(k modelKey, _ modelOffset) bool { return k.group == group })

@@ -25,7 +25,7 @@ const (
 // errUnknownKey says that a record is of a type which this release does not know.
 var errUnknownKey = errors.New("the record is of an unknown type")
 
-// decodeKey returns a *kmsg.OffsetCommitKey or a *kmsg.GroupMetadataKey, or errUnknownKey for a type of record that another
+// decodeKey returns a *kmsg.OffsetCommitKey, a *kmsg.GroupMetadataKey or a *consumerKey, or errUnknownKey for a type of record that another
 // release wrote.
 func decodeKey(key []byte) (any, error) {
 	if len(key) < versionBytes {
@@ -44,6 +44,9 @@ func decodeKey(key []byte) (any, error) {
 			return nil, fmt.Errorf("the key of a group, of %d bytes: %w", len(key), err)
 		}
 		return k, nil
+	case consumerGroupKeyVersion, partitionMetadataKeyVersion, consumerMemberKeyVersion, targetMetadataKeyVersion,
+		targetMemberKeyVersion, currentAssignmentKeyVersion, regexKeyVersion:
+		return decodeConsumerKey(key)
 	default:
 		return nil, errUnknownKey
 	}

@@ -74,7 +74,7 @@ func (s *offsetScript) command(d *datadriven.TestData) ([]string, []runtime.Reco
 	case "delete-group":
 		name := s.text(d, "group", "")
 		delete(s.groups, name)
-		return nil, append(s.shard.offsetTombstones(name), s.shard.groupTombstone(s.shard.groups[name]))
+		return nil, append(s.shard.offsetTombstones(name), s.shard.groups[name].tombstones()[0])
 	case "wait":
 		by, err := time.ParseDuration(d.CmdArgs[0].String())
 		if err != nil {

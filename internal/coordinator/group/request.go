@@ -7,12 +7,13 @@ import (
 )
 
 // Request is one request of a client for one group of this shard. Where Kafka's message names several groups
-// (DescribeGroups, DeleteGroups, OffsetFetch v8), the caller makes one Request for each, with a message that names
+// (DescribeGroups, ConsumerGroupDescribe, DeleteGroups, OffsetFetch v8), the caller makes one Request for each, with a message that names
 // that one alone, and puts the answers together.
 //
 // Message is one of *kmsg.JoinGroupRequest, SyncGroupRequest, HeartbeatRequest, LeaveGroupRequest,
 // OffsetCommitRequest, OffsetFetchRequest (always in the form of version 8: Groups of length one; the topic names are filled in
-// where the client gave ids), DescribeGroupsRequest, DeleteGroupsRequest, OffsetDeleteRequest. The reply is the kmsg
+// where the client gave ids), DescribeGroupsRequest, DeleteGroupsRequest, OffsetDeleteRequest, ConsumerGroupHeartbeatRequest,
+// ConsumerGroupDescribeRequest. The reply is the kmsg
 // response of the same version; for OffsetFetch a response with Groups of length one.
 type Request struct {
 	ClientID   string
@@ -46,4 +47,17 @@ type Config struct {
 	OffsetMetadataMaxBytes  int32 // offset.metadata.max.bytes
 	OffsetsRetentionMs      int64 // offsets.retention.minutes
 	OffsetsCheckIntervalMs  int64 // offsets.retention.check.interval.ms
+
+	ConsumerSessionTimeoutMs       Bounded  // group.consumer.session.timeout.ms
+	ConsumerHeartbeatIntervalMs    Bounded  // group.consumer.heartbeat.interval.ms
+	ConsumerAssignmentIntervalMs   Bounded  // group.consumer.assignment.interval.ms
+	ConsumerRegexRefreshIntervalMs int32    // group.consumer.regex.refresh.interval.ms
+	ConsumerMaxSize                int32    // group.consumer.max.size
+	ConsumerAssignors              []string // group.consumer.assignors; at least one
+	ConsumerMigrationPolicy        string   // group.consumer.migration.policy
+}
+
+// Bounded is a setting that a group may change for itself, within bounds of the broker.
+type Bounded struct {
+	Default, Min, Max int32
 }

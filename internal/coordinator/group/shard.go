@@ -11,6 +11,7 @@ import (
 
 	"github.com/moldau/moldau/internal/coordinator/runtime"
 	"github.com/moldau/moldau/internal/ids"
+	"github.com/moldau/moldau/internal/metadata"
 )
 
 // Shard is the state machine of one partition of __consumer_offsets.
@@ -18,27 +19,54 @@ import (
 // A classic group lives in memory between its records: who joins, which generation is being made and
 // whose session ends when are in none. A record is written when a generation has its assignment, when
 // it has no members, and when a static member comes back under another id; what it says becomes true in Replay.
+//
+// A consumer group is what its records say, but for its timers. A name is that of one group, of either kind.
 type Shard struct {
 	cfg    func() Config
+	image  func() *metadata.Image // the topics of now
 	logger *slog.Logger
 	newID  func() string // what makes a member id unique
 
-	groups  map[string]*classicGroup
-	offsets offsetStore
-	timers  timers
-	loaded  bool // until then Replay makes groups; from then on it brings up to date those that live
+	groups    map[string]*classicGroup
+	consumers map[string]*consumerGroup
+	offsets   offsetStore
+	timers    timers
+	hashes    topicHashes
+	loaded    bool // until then Replay makes groups; from then on it brings up to date those that live
 }
 
 var _ runtime.Shard = (*Shard)(nil)
 
-// New returns the shard of a partition, without anything in it.
-func New(cfg func() Config, logger *slog.Logger, number int32) *Shard {
+// New returns the shard of a partition, without anything in it. cfg and image give what is to be gone by at each event.
+func New(cfg func() Config, image func() *metadata.Image, logger *slog.Logger, number int32) *Shard {
 	return &Shard{
-		cfg:    cfg,
-		logger: logger.With("partition", number),
-		newID:  newMemberUUID,
-		groups: make(map[string]*classicGroup),
+		cfg:       cfg,
+		image:     image,
+		logger:    logger.With("partition", number),
+		newID:     newMemberUUID,
+		groups:    make(map[string]*classicGroup),
+		consumers: make(map[string]*consumerGroup),
 	}
+}
+
+// anyGroup is what a group of either kind tells of itself.
+type anyGroup interface {
+	isEmpty() bool
+	protocolType() string
+	// subscribed tells whether a member subscribes to a topic, where that is known.
+	subscribed(topic string) (subscribed, known bool)
+	// retention returns how offsets of the group age; expires is false while none of them do.
+	retention() (rule offsetRetention, expires bool)
+	tombstones() []runtime.Record
+}
+
+// group returns the group of a name, of either kind.
+func (s *Shard) group(name string) (anyGroup, bool) {
+	if g, ok := s.groups[name]; ok {
+		return g, true
+	}
+	g, ok := s.consumers[name]
+	return g, ok
 }
 
 // newMemberUUID writes a UUID in the form of RFC 9562: member ids have it in Kafka, where other
@@ -60,6 +88,17 @@ func (ev *event) reply(t runtime.Ticket, response any) {
 
 func (ev *event) write(records ...runtime.Record) {
 	ev.out.Records = append(ev.out.Records, records...)
+}
+
+// after has f called when the records have been replayed, after those of before.
+func (ev *event) after(f func()) {
+	before := ev.out.Applied
+	ev.out.Applied = func() {
+		if before != nil {
+			before()
+		}
+		f()
+	}
 }
 
 // Handle takes a *Request, a *ListGroups or a *TopicsDeleted.
@@ -86,7 +125,11 @@ func (s *Shard) handleMessage(ev *event, t runtime.Ticket, r *Request) {
 	case *kmsg.SyncGroupRequest:
 		s.syncGroup(ev, t, m)
 	case *kmsg.HeartbeatRequest:
-		ev.reply(t, s.heartbeat(m, ev.now))
+		ev.reply(t, s.heartbeat(ev, m))
+	case *kmsg.ConsumerGroupHeartbeatRequest:
+		ev.reply(t, s.consumerGroupHeartbeat(ev, r, m))
+	case *kmsg.ConsumerGroupDescribeRequest:
+		ev.reply(t, s.describeConsumerGroups(m))
 	case *kmsg.LeaveGroupRequest:
 		ev.reply(t, s.leaveGroup(ev, m))
 	case *kmsg.DescribeGroupsRequest:
@@ -140,6 +183,10 @@ func (s *Shard) Tick(now time.Time) runtime.Effects {
 // expire does what a timer is for. The timers of a group are cancelled with what they are for, so
 // that the group is always in a state that the timer fits.
 func (s *Shard) expire(ev *event, key timerKey) {
+	if g, ok := s.consumers[key.group]; ok {
+		s.expireConsumer(ev, g, key)
+		return
+	}
 	g, ok := s.groups[key.group]
 	if !ok {
 		return
@@ -154,7 +201,7 @@ func (s *Shard) expire(ev *event, key timerKey) {
 	}
 }
 
-// Loaded gives the members of all groups a new session. A group that is larger than is allowed now
+// Loaded gives the members of all groups a new session. A classic group that is larger than is allowed now
 // rebalances, which keeps those who rejoin first.
 func (s *Shard) Loaded(now time.Time) runtime.Effects {
 	ev := &event{now: now}
@@ -166,6 +213,14 @@ func (s *Shard) Loaded(now time.Time) runtime.Effects {
 		}
 		if limit := s.cfg().MaxSize; len(g.members) > int(limit) {
 			s.prepareRebalance(ev, g, fmt.Sprintf("the group was loaded with more members than the %d that are allowed", limit))
+		}
+	}
+	for _, g := range s.consumers {
+		s.startSessions(g, ev)
+		for _, m := range g.members {
+			if m.classic == nil {
+				s.watchRevocation(g.name, m, ev)
+			}
 		}
 	}
 	return ev.out
@@ -194,12 +249,9 @@ func (s *Shard) simpleGroup(name string) *classicGroup {
 	return g
 }
 
-// ensureGroup returns the group of a name; where there is none, a simple one is stored.
-func (s *Shard) ensureGroup(name string) *classicGroup {
-	g, ok := s.groups[name]
-	if !ok {
-		g = s.newGroup(name, time.Time{})
-		s.groups[name] = g
+// ensureGroup stores a simple group where there is none of that name.
+func (s *Shard) ensureGroup(name string) {
+	if _, ok := s.group(name); !ok {
+		s.groups[name] = s.newGroup(name, time.Time{})
 	}
-	return g
 }

@@ -12,6 +12,10 @@ import (
 //	v3 static members (KIP-345); v5 protocol type and name
 func (s *Shard) syncGroup(ev *event, t runtime.Ticket, m *kmsg.SyncGroupRequest) {
 	w := &waiter{ticket: t, version: m.Version}
+	if g, ok := s.consumers[m.Group]; ok {
+		s.syncConsumerGroup(ev, g, w, m)
+		return
+	}
 	g := s.groups[m.Group]
 	if err := g.checkSync(m); err != nil {
 		ev.refuseSync(w, err)

@@ -15,13 +15,17 @@ const (
 	joinTimer
 	// syncTimer: a generation waits no longer for members to sync.
 	syncTimer
+	// revocationTimer: a member of a consumer group has not given up what it was told to.
+	revocationTimer
+	// regexTimer: the resolution of the regular expressions of a consumer group goes on.
+	regexTimer
 )
 
 // timerKey names a timer. There is at most one of a key.
 type timerKey struct {
 	kind   timerKind
 	group  string
-	member string // for a sessionTimer only
+	member string // of timers for one member
 }
 
 // timers is a heap of deadlines. The zero value is empty.
@@ -55,6 +59,9 @@ func (ts *timers) schedule(key timerKey, now time.Time, timeoutMs int64) {
 	ts.byKey[key] = t
 	heap.Push(&ts.heap, t)
 }
+
+// has tells whether the timer of key is set.
+func (ts *timers) has(key timerKey) bool { return ts.byKey[key] != nil }
 
 func (ts *timers) cancel(key timerKey) {
 	if t, ok := ts.byKey[key]; ok {
