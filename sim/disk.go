@@ -58,6 +58,14 @@ func (d *disk) OpenReadWrite(name string) (vfs.File, error) {
 	return &diskFile{f, d, name}, nil
 }
 
+func (d *disk) OpenExisting(name string) (vfs.File, error) {
+	f, err := d.FS.OpenExisting(name)
+	if err != nil {
+		return nil, err
+	}
+	return &diskFile{f, d, name}, nil
+}
+
 func (d *disk) Create(name string) (vfs.File, error) {
 	f, err := d.FS.Create(name)
 	if err != nil {

@@ -232,6 +232,11 @@ func (f *Fault) OpenReadWrite(name string) (File, error) {
 	return f.openFile(OpOpenReadWrite, name, f.fs.OpenReadWrite)
 }
 
+// OpenExisting implements FS. A Rule takes it for an OpenReadWrite.
+func (f *Fault) OpenExisting(name string) (File, error) {
+	return f.openFile(OpOpenReadWrite, name, f.fs.OpenExisting)
+}
+
 // Remove implements FS.
 func (f *Fault) Remove(name string) error {
 	return f.do(OpRemove, name, func() error { return f.fs.Remove(name) })

@@ -199,6 +199,11 @@ func (m *Mem) OpenReadWrite(name string) (File, error) {
 	return m.openFile("open", name, true, false, false)
 }
 
+// OpenExisting implements FS.
+func (m *Mem) OpenExisting(name string) (File, error) {
+	return m.openFile("open", name, false, false, false)
+}
+
 // Remove implements FS.
 func (m *Mem) Remove(name string) error {
 	m.mu.Lock()

@@ -65,6 +65,8 @@ func (*osFS) Open(name string) (File, error) { return open(name, os.O_RDONLY) }
 
 func (*osFS) OpenReadWrite(name string) (File, error) { return open(name, os.O_RDWR|os.O_CREATE) }
 
+func (*osFS) OpenExisting(name string) (File, error) { return open(name, os.O_RDWR) }
+
 func (*osFS) Remove(name string) error              { return os.Remove(name) }
 func (*osFS) RemoveAll(name string) error           { return os.RemoveAll(name) }
 func (*osFS) Rename(oldName, newName string) error  { return os.Rename(oldName, newName) }

@@ -18,6 +18,8 @@ type FS interface {
 	Open(name string) (File, error)
 	// OpenReadWrite opens a file for reading and writing and makes it where it is missing.
 	OpenReadWrite(name string) (File, error)
+	// OpenExisting opens an existing file for reading and writing.
+	OpenExisting(name string) (File, error)
 	// Remove removes a file or an empty directory.
 	Remove(name string) error
 	// RemoveAll removes a tree; a missing one is no error.

@@ -121,6 +121,18 @@ func TestOpenModes(t *testing.T) {
 		if got := get(t, fsys, name); got != "hello" {
 			t.Fatalf("OpenReadWrite left %q", got)
 		}
+		f, err = fsys.OpenExisting(name)
+		must(t, err)
+		_, err = f.WriteAt([]byte("j"), 0)
+		must(t, err)
+		must(t, f.Close())
+		if got := get(t, fsys, name); got != "jello" {
+			t.Fatalf("OpenExisting left %q", got)
+		}
+		_, err = fsys.OpenExisting(filepath.Join(dir, "missing"))
+		wantErr(t, err, fs.ErrNotExist)
+		_, err = fsys.Stat(filepath.Join(dir, "missing"))
+		wantErr(t, err, fs.ErrNotExist)
 		f, err = fsys.Create(name)
 		must(t, err)
 		must(t, f.Close())
