@@ -11,6 +11,7 @@ import (
 
 	"github.com/moldau/moldau/internal/coordinator/group"
 	"github.com/moldau/moldau/internal/ids"
+	"github.com/moldau/moldau/internal/log"
 )
 
 // Listener is one address to listen on or to tell clients.
@@ -77,6 +78,7 @@ type Broker struct {
 	HighWatermarkCheckpoint       time.Duration
 	SnapshotBytes                 int64 // metadata.log.max.record.bytes.between.snapshots
 	ProducerIDExpirationMs        int64
+	Cleaner                       log.CleanerConfig
 
 	// WithoutEffect are the names that were given and do nothing yet, sorted.
 	WithoutEffect []string
@@ -101,7 +103,7 @@ func (b *Broker) With(d Dynamic) *Broker {
 func (b *Broker) resolve() error {
 	b.resolveDynamic()
 	b.resolveStatic()
-	return errors.Join(b.resolveNode(), b.resolveDirs(), b.resolveListeners(), b.checkOverrides(), b.checkGroups())
+	return errors.Join(b.resolveNode(), b.resolveDirs(), b.resolveListeners(), b.checkOverrides(), b.checkGroups(), b.checkCleaner())
 }
 
 func (b *Broker) resolveStatic() {
@@ -164,6 +166,24 @@ func (b *Broker) resolveDynamic() {
 	b.MaxConnectionsPerIP = int32(v.number("max.connections.per.ip"))
 	b.MaxConnectionsByIP, _ = parseIPLimits(v.str("max.connections.per.ip.overrides"))
 	b.ProducerIDExpirationMs = v.number("producer.id.expiration.ms")
+	b.Cleaner = log.CleanerConfig{
+		Enable:            v.flag("log.cleaner.enable"),
+		Threads:           int(v.number("log.cleaner.threads")),
+		DedupeBufferBytes: v.number("log.cleaner.dedupe.buffer.size"),
+		LoadFactor:        v.double("log.cleaner.io.buffer.load.factor"),
+		IOBufferBytes:     int(v.number("log.cleaner.io.buffer.size")),
+		IOBytesPerSecond:  v.double("log.cleaner.io.max.bytes.per.second"),
+		Backoff:           milliseconds(v.number("log.cleaner.backoff.ms")),
+	}
+}
+
+// checkCleaner wants what a cleaner thread needs to come anywhere (Java: KafkaConfig.validateValues).
+func (b *Broker) checkCleaner() error {
+	const name, least = "log.cleaner.dedupe.buffer.size", 1 << 20
+	if c := &b.Cleaner; c.Threads > 0 && c.DedupeBufferBytes/int64(c.Threads) <= least {
+		return b.problem(name, "it must be more than %d bytes for each of log.cleaner.threads, which is %d", least, c.Threads)
+	}
+	return nil
 }
 
 // maxInterval is the longest time.Duration, some 292 years.

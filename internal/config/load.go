@@ -156,10 +156,7 @@ func (l *loader) checkEntry(e Entry) error {
 
 // built refuses a value that asks for what is not built yet.
 func (s *Setting) built(v value) error {
-	switch {
-	case s.Type == List && strings.HasSuffix(s.Name, "cleanup.policy") && slices.Contains(v.list, "compact"):
-		return fmt.Errorf("%s=%s: compaction is not built yet; use delete", s.Name, s.text(v))
-	case s.NotBuilt != "" && s.text(v) != s.Default:
+	if s.NotBuilt != "" && s.text(v) != s.Default {
 		return fmt.Errorf("%s=%s: %s is not built yet; only %s is", s.Name, s.text(v), s.NotBuilt, s.Default)
 	}
 	return nil

@@ -99,7 +99,8 @@ func TestRefused(t *testing.T) {
 		{"a type", "node.id=one", "test.properties:1: node.id=one: it must be a whole number of at most 32 bits"},
 		{"a range", "node.id=-1", "test.properties:1: node.id=-1: it must be at least 0"},
 		{"retention of nothing", "node.id=1\nlog.retention.ms=0", "test.properties:2: log.retention.ms=0: it must be at least 1, or -1 for no limit"},
-		{"compaction", "log.cleanup.policy=compact,delete", "test.properties:1: log.cleanup.policy=compact,delete: compaction is not built yet; use delete"},
+		{"too little memory for keys", "node.id=1\nlog.cleaner.threads=2\nlog.cleaner.dedupe.buffer.size=2097152",
+			"test.properties:3: log.cleaner.dedupe.buffer.size: it must be more than 1048576 bytes for each of log.cleaner.threads, which is 2"},
 		{"an authorizer", "authorizer.class.name=a.B", "test.properties:1: authorizer.class.name=a.B: access control is not built yet, so everyone could do everything; delete the line to run without it"},
 		{"SASL", "sasl.enabled.mechanisms=PLAIN", "test.properties:1: sasl.enabled.mechanisms=PLAIN: authentication is not built yet"},
 		{"SASL of one listener", "listener.name.x.sasl.enabled.mechanisms=PLAIN", "test.properties:1: listener.name.x.sasl.enabled.mechanisms=PLAIN: authentication is not built yet"},
@@ -172,9 +173,9 @@ func joinListeners(list []Listener) string {
 
 func TestNamesWithoutEffect(t *testing.T) {
 	b := newBroker(t, properties(t, "node.id=1\nnum.io.threads=8\nlistener.name.plaintext.max.connections=7\nlistener.name.a.scram-sha-256.sasl.jaas.config=x\n"+
-		"rsm.config.bucket=x\nsuper.users=User:a\nlog.cleaner.min.cleanable.ratio=0.2\nunclean.leader.election.enable=true"))
-	want := []string{"listener.name.a.scram-sha-256.sasl.jaas.config", "listener.name.plaintext.max.connections", "log.cleaner.min.cleanable.ratio",
-		"num.io.threads", "rsm.config.bucket", "super.users", "unclean.leader.election.enable"}
+		"rsm.config.bucket=x\nsuper.users=User:a\nnum.network.threads=2\nunclean.leader.election.enable=true"))
+	want := []string{"listener.name.a.scram-sha-256.sasl.jaas.config", "listener.name.plaintext.max.connections",
+		"num.io.threads", "num.network.threads", "rsm.config.bucket", "super.users", "unclean.leader.election.enable"}
 	if !slices.Equal(b.WithoutEffect, want) {
 		t.Errorf("%v", b.WithoutEffect)
 	}

@@ -54,6 +54,9 @@ func (b *Broker) Topic(overrides map[string]string) Topic {
 			FileDeleteDelayMs:    r.number("file.delete.delay.ms"),
 			FlushMessages:        r.number("flush.messages"),
 			FlushMs:              r.number("flush.ms"),
+			DeleteRetentionMs:    r.number("delete.retention.ms"),
+			MinCompactionLagMs:   r.number("min.compaction.lag.ms"),
+			MaxCompactionLagMs:   r.number("max.compaction.lag.ms"),
 			ProducerExpirationMs: b.ProducerIDExpirationMs,
 		},
 		TimestampBeforeMaxMs: r.number("message.timestamp.before.max.ms"),
@@ -63,7 +66,9 @@ func (b *Broker) Topic(overrides map[string]string) Topic {
 		t.Log.SegmentBytes = int32(small.n)
 	}
 	policy, _ := r.get("cleanup.policy")
-	t.Log.DeletePolicy = slices.Contains(policy.list, "delete")
+	t.Log.DeletePolicy, t.Log.CompactPolicy = slices.Contains(policy.list, "delete"), slices.Contains(policy.list, "compact")
+	ratio, _ := r.get("min.cleanable.dirty.ratio")
+	t.Log.MinCleanableRatio = ratio.f
 	preallocate, _ := r.get("preallocate")
 	t.Log.Preallocate = preallocate.b
 	durability, _ := r.get("ack.durability")
@@ -151,13 +156,12 @@ func (r topicValues) number(name string) int64 {
 	return parsed.n
 }
 
-// OffsetsTopic is the topic of the group coordinator. Its cleanup.policy is compact from the start, though
-// compaction is not built yet: nothing else keeps what is committed.
+// OffsetsTopic is the topic of the group coordinator.
 const OffsetsTopic = "__consumer_offsets"
 
 // checkTopic judges everything that is set for a topic, alone and together
 // (Java: LogConfig.validate).
-func checkTopic(topic string, overrides map[string]string) error {
+func checkTopic(overrides map[string]string) error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(overrides)) {
 		row := topicByName[name]
@@ -166,7 +170,7 @@ func checkTopic(topic string, overrides map[string]string) error {
 			continue
 		}
 		v, err := row.parse(overrides[name])
-		if err == nil && (topic != OffsetsTopic || name != "cleanup.policy") {
+		if err == nil {
 			err = row.built(v)
 		}
 		errs = append(errs, err)

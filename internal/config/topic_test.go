@@ -3,6 +3,7 @@ package config
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/moldau/moldau/internal/log"
 	"github.com/moldau/moldau/internal/metadata"
@@ -61,18 +62,23 @@ log.flush.scheduler.interval.ms=9
 log.preallocate=true
 log.cleanup.policy=
 producer.id.expiration.ms=10
+log.cleaner.delete.retention.ms=13
+log.cleaner.min.cleanable.ratio=0.25
+log.cleaner.min.compaction.lag.ms=14
+log.cleaner.max.compaction.lag.ms=15
 log.ack.durability=os
 log.message.timestamp.after.max.ms=11
 log.message.timestamp.before.max.ms=12
 `))
 	want := log.Config{SegmentBytes: 2000000, IndexBytes: 100, IndexIntervalBytes: 5, MaxMessageBytes: 6, SegmentMs: 7200000, SegmentJitterMs: 3600000,
-		RetentionMs: 604800000, RetentionBytes: -1, FileDeleteDelayMs: 7, FlushMessages: 8, FlushMs: 9, Preallocate: true, ProducerExpirationMs: 10}
+		RetentionMs: 604800000, RetentionBytes: -1, FileDeleteDelayMs: 7, FlushMessages: 8, FlushMs: 9, Preallocate: true, ProducerExpirationMs: 10,
+		DeleteRetentionMs: 13, MinCleanableRatio: 0.25, MinCompactionLagMs: 14, MaxCompactionLagMs: 15}
 	topic := b.Topic(nil)
 	if topic.Log != want || topic.AckDurability != DurabilityOS || topic.TimestampAfterMaxMs != 11 || topic.TimestampBeforeMaxMs != 12 {
 		t.Errorf("%+v\nwant %+v", topic, want)
 	}
 	topic = b.Topic(map[string]string{"flush.messages": "1", "internal.segment.bytes": "1000", "cleanup.policy": "delete"})
-	if topic.AckDurability != DurabilityFsync || topic.Log.SegmentBytes != 1000 || !topic.Log.DeletePolicy {
+	if topic.AckDurability != DurabilityFsync || topic.Log.SegmentBytes != 1000 || !topic.Log.DeletePolicy || topic.Log.CompactPolicy {
 		t.Errorf("%+v", topic)
 	}
 }
@@ -91,7 +97,7 @@ func TestValidateTopic(t *testing.T) {
 		{"retention.ms", "", "retention.ms=: it must be a whole number"},
 		{"segment.index.bytes", "99999999999", "segment.index.bytes=99999999999: it must be a whole number of at most 32 bits"},
 		{"cleanup.policy", "bad", `cleanup.policy=bad: "bad" is not one of compact, delete`},
-		{"cleanup.policy", "compact", "cleanup.policy=compact: compaction is not built yet"},
+		{"cleanup.policy", "compact", ""}, {"cleanup.policy", "compact,delete", ""},
 		{"compression.type", "bad", "compression.type=bad: it must be one of"},
 		{"compression.type", "zstd", ""}, {"compression.type", "uncompressed", ""},
 		{"compression.gzip.level", "0", "compression.gzip.level=0: it must be between 1 and 9, or -1"},
@@ -126,12 +132,12 @@ func TestValidateBroker(t *testing.T) {
 		{"log.retention.hours", "5", "log.retention.hours cannot be changed while brokers run"},
 		{"num.partitions", "5", "num.partitions cannot be changed while brokers run"},
 		{"listeners", "PLAINTEXT://:1", "changing listeners while brokers run is not built yet"},
-		{"log.cleaner.threads", "2", "log.cleaner.threads has no effect in this version"},
+		{"log.cleaner.threads", "2", ""}, {"log.cleaner.enable", "false", "log.cleaner.enable cannot be changed while brokers run"},
 		{"listener.name.x.max.connections", "2", "listener.name.x.max.connections has no effect in this version"},
 		{"no.such.name", "2", "unknown broker config name no.such.name"},
 		{"message.max.bytes", "-1", "message.max.bytes=-1: it must be at least 0"},
 		{"log.retention.ms", "0", "log.retention.ms=0: it must be at least 1, or -1"},
-		{"log.cleanup.policy", "compact", "log.cleanup.policy=compact: compaction is not built yet"},
+		{"log.cleanup.policy", "compact", ""},
 		{"max.connections.per.ip.overrides", "x", `max.connections.per.ip.overrides: "x" is not HOST:COUNT`},
 	} {
 		for _, all := range []bool{true, false} {
@@ -184,5 +190,20 @@ func TestIsList(t *testing.T) {
 		if list, known := s.IsList(c.resource, c.name); list != c.list || known != c.known || s.ListDefault(c.resource, c.name) != c.byDefault {
 			t.Errorf("%d %s: %v %v %q", c.resource, c.name, list, known, s.ListDefault(c.resource, c.name))
 		}
+	}
+}
+
+// What the cleaner is told follows the broker's dynamic configs.
+func TestCleanerConfig(t *testing.T) {
+	b := newBroker(t, properties(t, "node.id=1\nlog.cleaner.threads=2\nlog.cleaner.io.max.bytes.per.second=1e6\nlog.cleaner.enable=false"))
+	want := log.DefaultCleanerConfig()
+	want.Threads, want.IOBytesPerSecond, want.Enable = 2, 1e6, false
+	if b.Cleaner != want {
+		t.Errorf("%+v, want %+v", b.Cleaner, want)
+	}
+	want.Backoff, want.Threads, want.LoadFactor, want.IOBufferBytes, want.DedupeBufferBytes = 5*time.Millisecond, 3, 0.5, 7, 9e6
+	if got := b.With(Dynamic{ClusterDefault: map[string]string{"log.cleaner.backoff.ms": "5", "log.cleaner.threads": "3", "log.cleaner.io.buffer.load.factor": "0.5",
+		"log.cleaner.io.buffer.size": "7", "log.cleaner.dedupe.buffer.size": "9000000"}}).Cleaner; got != want {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }

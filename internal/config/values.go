@@ -73,6 +73,11 @@ func (v *values) number(name string) int64 {
 	return parsed.n
 }
 
+func (v *values) double(name string) float64 {
+	parsed, _ := v.get(name)
+	return parsed.f
+}
+
 func (v *values) flag(name string) bool {
 	parsed, _ := v.get(name)
 	return parsed.b

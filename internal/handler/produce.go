@@ -123,6 +123,7 @@ func appendOne(c *produceCall, p *partition.Partition, req *wire.ProduceRequest,
 		TimestampBeforeMaxMs: policy.TimestampBeforeMaxMs,
 		TimestampAfterMaxMs:  policy.TimestampAfterMaxMs,
 		LogAppendTime:        policy.LogAppendTime,
+		Compact:              policy.Compact,
 		ProduceVersion:       req.Version,
 	}
 	batch, invalid := record.Validate(records, &c.limits)

@@ -19,6 +19,7 @@ const (
 	recoveryPointCheckpoint = "recovery-point-offset-checkpoint" // everything below is synced
 	highWatermarkCheckpoint = "replication-offset-checkpoint"
 	logStartCheckpoint      = "log-start-offset-checkpoint" // what DeleteRecords has cut off
+	cleanedCheckpoint       = "cleaner-offset-checkpoint"   // everything below has been compacted
 )
 
 const (
@@ -81,6 +82,8 @@ func checkpointAdvice(name string) string {
 		return remove + "every log of this directory is then checked from its beginning"
 	case logStartCheckpoint:
 		return remove + "records deleted by DeleteRecords that are still in a segment can be read again"
+	case cleanedCheckpoint:
+		return remove + "compacted logs are then read once more from their beginning"
 	default:
 		return remove + "it is then rebuilt"
 	}

@@ -98,6 +98,7 @@ func (l *Log) writeCheckpoint(c *checkpoint) error {
 // closeClean makes the log durable so that the next open has nothing to check, and ends it. Nobody
 // may append meanwhile.
 func (l *Log) closeClean() error {
+	defer l.pauseCleaning()()
 	if err := l.Err(); err != nil {
 		l.closeAbrupt()
 		return err

@@ -210,6 +210,11 @@ func (fs *readHookFS) OpenReadWrite(name string) (vfs.File, error) {
 	return readHookFile{f, fs}, err
 }
 
+func (fs *readHookFS) OpenExisting(name string) (vfs.File, error) {
+	f, err := fs.FS.OpenExisting(name)
+	return readHookFile{f, fs}, err
+}
+
 func (fs *readHookFS) Create(name string) (vfs.File, error) {
 	f, err := fs.FS.Create(name)
 	return readHookFile{f, fs}, err

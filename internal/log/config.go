@@ -18,10 +18,24 @@ type Config struct {
 	FlushMessages     int64 // flush.messages
 	FlushMs           int64 // flush.ms
 
-	DeletePolicy bool // cleanup.policy holds delete: retention applies
-	Preallocate  bool // preallocate
+	DeletePolicy  bool // cleanup.policy holds delete: retention applies
+	CompactPolicy bool // cleanup.policy holds compact: the cleaner applies
+	Preallocate   bool // preallocate
+
+	MinCleanableRatio  float64 // min.cleanable.dirty.ratio
+	DeleteRetentionMs  int64   // delete.retention.ms: how long tombstones and markers stay once they were cleaned
+	MinCompactionLagMs int64   // min.compaction.lag.ms
+	MaxCompactionLagMs int64   // max.compaction.lag.ms (KIP-354)
 
 	ProducerExpirationMs int64 // producer.id.expiration.ms, a broker config
+}
+
+// rollMs is the age at which a new segment begins: a segment that is to be cleaned must not be the active one any more.
+func (c *Config) rollMs() int64 {
+	if c.CompactPolicy {
+		return min(c.SegmentMs, c.MaxCompactionLagMs)
+	}
+	return c.SegmentMs
 }
 
 // DefaultConfig returns Kafka's defaults.
@@ -39,6 +53,9 @@ func DefaultConfig() Config {
 		FlushMessages:        math.MaxInt64,
 		FlushMs:              math.MaxInt64,
 		DeletePolicy:         true,
+		MinCleanableRatio:    0.5,
+		DeleteRetentionMs:    24 * hourMs,
+		MaxCompactionLagMs:   math.MaxInt64,
 		ProducerExpirationMs: 24 * hourMs,
 	}
 }

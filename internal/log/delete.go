@@ -50,12 +50,14 @@ func (s *Store) Delete(tp ids.TopicPartition) error {
 // ended, what begins finds the log offline. The function it returns is to be called after the rename.
 func (l *Log) leave() (left func()) {
 	_ = l.fail(errLogGone) // returns what it was given
+	resume := l.pauseCleaning()
 	l.syncing.Lock()
 	l.checkpointing.Lock()
 	l.dropFiles()
 	return func() {
 		l.checkpointing.Unlock()
 		l.syncing.Unlock()
+		resume()
 	}
 }
 
@@ -89,7 +91,7 @@ func (d *dataDir) forgetFormer(tps ...ids.TopicPartition) error {
 	if d.err() != nil {
 		return nil // nothing of it is read before the next start
 	}
-	if err := errors.Join(d.recoveryPoints.write(), d.logStarts.write(), d.highWatermarks.write()); err != nil {
+	if err := d.writeCheckpoints(); err != nil {
 		return err
 	}
 	if err := d.env.fs.SyncDir(d.path); err != nil {

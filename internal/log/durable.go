@@ -231,9 +231,9 @@ func (l *Log) syncSegment(s syncSegment) error {
 
 // syncNamed syncs a file of the log that is not kept open.
 func (l *Log) syncNamed(name string) error {
-	f, err := openExisting(l.env.fs, name)
+	f, err := l.env.fs.OpenExisting(name)
 	if err != nil {
-		return err
+		return fmt.Errorf("opening: %w", err)
 	}
 	return errors.Join(f.Sync(), f.Close())
 }

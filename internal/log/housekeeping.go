@@ -66,6 +66,9 @@ func (s *Store) Start() {
 		s.checkpointAll(func(d *dataDir) *checkpointFile { return &d.logStarts })
 	})
 	add(roomCheckInterval, 0, s.checkRoom)
+	cleaning := &chore{due: now}
+	cleaning.run = func(now time.Time) { cleaning.every = s.cleaner.look(now) }
+	chores = append(chores, cleaning)
 	h.stopped.Go(func() { s.keepHouse(chores) })
 }
 

@@ -60,11 +60,11 @@ func (x *index) count() int {
 func (x *index) open(files *fileCache, s *segment, create bool) (*fileHandle, error) {
 	h := x.file.cached()
 	if h == nil {
-		open := openExisting
+		open := files.fs.OpenExisting
 		if create {
-			open = vfs.FS.OpenReadWrite
+			open = files.fs.OpenReadWrite
 		}
-		f, err := open(files.fs, s.path(x.suffix))
+		f, err := s.openFile(open, x.suffix)
 		if err != nil {
 			return nil, fmt.Errorf("opening index: %w", err)
 		}

@@ -75,6 +75,12 @@ type Log struct {
 	unstable      atomic.Int64 // first offset of a transaction that is open, or not yet replicated to its end; noUnstable for none
 	latestEpoch   atomic.Int32
 
+	// cleaned is exclusive: the cleaner has been over everything below it, and what has been
+	// appended since is dirty. Written by cleanings and truncations.
+	cleaned atomic.Int64
+	// uncleanable has the cleaner leave the log alone until the next start: it met damage.
+	uncleanable atomic.Bool
+
 	onDurable func(end ids.Offset) // set before use
 
 	mu struct {
@@ -88,6 +94,9 @@ type Log struct {
 		// recovery is the offset from which on the log would be checked after a crash, as of
 		// the last checkpoint of epochs and recoveryPoint.
 		recovery ids.Offset
+
+		stopCleaning func() // ends the cleaning that is under way; nil while there is none
+		cleanPauses  int    // of those who hold cleaning, or wait for it, and are no cleaning
 
 		asClosed       bool               // the files are as closeClean leaves them
 		born           bool               // the directory exists
@@ -105,6 +114,9 @@ type Log struct {
 		moved      chan struct{} // closed at each move; nil while nobody waits
 	}
 
+	// cleaning is held by whoever cleans the log, and by truncations and the deletion, which no
+	// cleaning may meet. The first of the log's locks.
+	cleaning sync.Mutex
 	// checkpointing lets one checkpoint at a time move the recovery point. After syncing, which a
 	// truncation holds while it has its recovery point checkpointed, and before mu.
 	checkpointing sync.Mutex
@@ -182,6 +194,9 @@ func (l *Log) EndOffsetForEpoch(e ids.LeaderEpoch) (ids.LeaderEpoch, ids.Offset)
 	defer l.mu.Unlock()
 	return l.mu.epochs.endOffsetFor(e, l.EndOffset())
 }
+
+// CleanedOffset returns the offset up to which the log has been compacted, 0 where it never was.
+func (l *Log) CleanedOffset() ids.Offset { return ids.Offset(l.cleaned.Load()) }
 
 // SizeBytes returns the bytes in the log's segments, without indexes.
 func (l *Log) SizeBytes() int64 { return l.segments.Load().sizeBytes() }

@@ -37,6 +37,10 @@ type Move struct {
 	from  *Log
 	to    *dataDir
 
+	// resume lets the log be cleaned again: a tombstone that went while the copy had the record
+	// below it already would be missing there. Called once, when the move leaves the store.
+	resume func()
+
 	// mu is held across each step, so that Cancel returns when nothing of the copy is used any more.
 	// Before Store.mu and all locks of both logs.
 	mu struct {
@@ -83,12 +87,13 @@ func (s *Store) BeginMove(tp ids.TopicPartition, dir string) (*Move, error) {
 	if err := errors.Join(s.makeWay(tp), l.clearMoved()); err != nil {
 		return nil, fmt.Errorf("moving %s: %w", tp, err)
 	}
-	m := &Move{store: s, from: l, to: to}
+	m := &Move{store: s, from: l, to: to, resume: l.holdCleaning()}
 	m.mu.future = newLog(to.env, to.path, tp, l.id, l.Config())
 	m.mu.future.dir = filepath.Join(to.path, asideName(tp, futureSuffix))
 	s.mu.Lock()
 	if s.mu.closed || s.mu.logs[tp] != l || s.mu.moves[tp] != nil {
 		s.mu.Unlock()
+		m.resume()
 		return nil, fmt.Errorf("moving %s: %w: %w", tp, ErrUnknownPartition, ErrMoveEnded)
 	}
 	s.mu.moves[tp] = m
@@ -235,7 +240,8 @@ func (m *Move) switchOver() (*Log, error) {
 		return nil, err
 	}
 	at := openOptions{
-		recoveryPoint: m.mu.future.EndOffset(), logStart: m.from.StartOffset(), highWatermark: m.from.HighWatermark(), clean: true,
+		recoveryPoint: m.mu.future.EndOffset(), logStart: m.from.StartOffset(), highWatermark: m.from.HighWatermark(),
+		cleaned: m.from.CleanedOffset(), clean: true,
 	}
 	if err := m.announceLocked(at); err != nil {
 		return nil, err
@@ -286,7 +292,7 @@ func (m *Move) announceLocked(at openOptions) error {
 	}
 	s.mu.arriving[tp] = leftDir{dir: d, offsets: at}
 	s.mu.Unlock()
-	return errors.Join(d.recoveryPoints.write(), d.logStarts.write(), d.highWatermarks.write())
+	return d.writeCheckpoints()
 }
 
 // renameLocked gives the copy its name and opens it. An error says that it has not got it.
@@ -367,6 +373,7 @@ func (m *Move) Cancel() {
 
 // forget takes the move out of the store.
 func (m *Move) forget() {
+	m.resume()
 	s := m.store
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -18,7 +18,8 @@ type openOptions struct {
 	recoveryPoint ids.Offset // everything below was synced, with its index entries and epochs
 	logStart      ids.Offset // at least; the first segment may begin later
 	highWatermark ids.Offset
-	clean         bool // closed in order: nothing needs to be checked
+	cleaned       ids.Offset // what compaction had come up to
+	clean         bool       // closed in order: nothing needs to be checked
 	// strict refuses damage that is followed by a valid batch, which a torn tail is not.
 	strict bool
 	// syncedTo refuses, whatever the checkpoints say, to give up a record below it. Unlike the
@@ -60,6 +61,9 @@ func (l *Log) load(opts openOptions) error {
 			return err
 		}
 	}
+	if names, err = l.finishSwaps(names); err != nil {
+		return err
+	}
 	segs, err := l.loadSegments(names, opts)
 	if err != nil {
 		return err
@@ -67,7 +71,7 @@ func (l *Log) load(opts openOptions) error {
 	if l.mu.epochs, err = l.loadEpochs(opts); err != nil {
 		return err
 	}
-	ld := loader{log: l, opts: opts, segments: segs, nowMs: time.Now().UnixMilli()}
+	ld := loader{log: l, opts: opts, segments: segs, nowMs: time.Now().UnixMilli(), abortedBelow: math.MaxInt64}
 	if err := ld.run(); err != nil {
 		return err
 	}
@@ -150,6 +154,9 @@ type loader struct {
 	changed  bool       // files were repaired
 	replay   bool       // producers from the batches where there is no snapshot, even if clean
 	scanned  bool       // batches past the recovery point are not known to be durable
+
+	// abortedBelow is where the transaction indexes end: what they said of markers from there on was cut off.
+	abortedBelow ids.Offset
 }
 
 func (ld *loader) run() error {
@@ -219,6 +226,9 @@ func (ld *loader) publish() {
 	l.end.Store(int64(ld.end))
 	l.durable.Store(int64(ld.end))
 	l.mu.syncedEnd = ld.end
+	if ld.opts.cleaned <= ld.end { // else the log was cut since
+		l.cleaned.Store(int64(ld.opts.cleaned))
+	}
 	l.highWatermark.Store(int64(max(start, min(ld.opts.highWatermark, ld.end))))
 	if l.mu.epochs.truncateFromEnd(ld.end) {
 		l.mu.epochsChanged = true
@@ -281,7 +291,7 @@ func (ld *loader) dropFrom(i int) error {
 	for _, s := range ld.segments[i:] {
 		l.env.logger.Warn("removing a segment behind the end of the log", "segment", s.path(logSuffix), "bytes", s.sizeBytes.Load())
 		s.closeFiles(l.env.files)
-		for _, suffix := range []string{logSuffix, indexSuffix, timeIndexSuffix, txnIndexSuffix} {
+		for _, suffix := range segmentSuffixes {
 			if err := l.removeIfThere(s.path(suffix)); err != nil {
 				return err
 			}

@@ -67,29 +67,44 @@ func (l *Log) updateUnstableLocked() {
 
 // AbortedTxns returns the aborted transactions that a consumer of the offsets [from, to) has to know.
 func (l *Log) AbortedTxns(from, to ids.Offset) ([]AbortedTxn, error) {
-	l.mu.Lock()
-	waiting := append([]abortedIn(nil), l.mu.aborted...)
-	l.mu.Unlock()
-	var out []AbortedTxn
-	add := func(t abortedTxn) bool {
-		if t.lastOffset >= from && t.firstOffset < to {
-			out = append(out, AbortedTxn{t.producerID, t.firstOffset})
+	for {
+		before := l.view()
+		found, err := l.abortedIn(*before.segments, from, to)
+		if err != nil && before.outdated(l, err) {
+			continue
 		}
-		return t.lastStable < to
-	}
-	segs := *l.segments.Load()
-	// The marker of a transaction that reaches into the range may lie in a later segment.
-	for _, s := range segs[max(segs.floor(from), 0):] {
-		more := true
-		err := readAborted(l.env.fs, s.path(txnIndexSuffix), func(t abortedTxn) bool {
-			more = add(t)
-			return more
-		})
 		if err != nil {
 			return nil, l.readError(err)
 		}
-		if !more {
-			return out, nil
+		var out []AbortedTxn
+		for _, t := range found {
+			out = append(out, AbortedTxn{t.producerID, t.firstOffset})
+		}
+		return out, nil
+	}
+}
+
+// abortedIn returns the aborted transactions that have anything in [from, to), by their markers.
+func (l *Log) abortedIn(segs segmentList, from, to ids.Offset) ([]abortedTxn, error) {
+	l.mu.Lock()
+	waiting := append([]abortedIn(nil), l.mu.aborted...)
+	l.mu.Unlock()
+	var out []abortedTxn
+	add := func(t abortedTxn) bool {
+		if t.lastOffset >= from && t.firstOffset < to {
+			out = append(out, t)
+		}
+		return t.lastStable < to
+	}
+	// The marker of a transaction that reaches into the range may lie in a later segment.
+	for _, s := range segs[max(segs.floor(from), 0):] {
+		more := true
+		err := s.aborted(l.env.fs, func(t abortedTxn) bool {
+			more = add(t)
+			return more
+		})
+		if err != nil || !more {
+			return out, err
 		}
 	}
 	for _, a := range waiting {

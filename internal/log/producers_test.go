@@ -158,3 +158,28 @@ func TestTruncationForgetsProducers(t *testing.T) {
 		t.Fatalf("last stable offset %d after its transaction was cut off", lso)
 	}
 }
+
+// A snapshot of the producers spares recovery to read what lies below it, but the transaction indexes
+// that recovery makes again need those batches.
+func TestAbortedTransactionsBelowASnapshotAreKnownAfterRecovery(t *testing.T) {
+	e := newTestEnv(t, vfs.NewMem())
+	cfg := DefaultConfig()
+	cfg.SegmentBytes = 300
+	l := e.create(cfg)
+	mustAppend(t, l, txnBatch(1, 0))
+	mustAppend(t, l, endTxn(1, false))
+	for range 4 {
+		mustAppend(t, l, batch(1000, 1, 100))
+	}
+	if _, err := l.syncFiles(); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := listProducerSnapshots(e.fs, l.Dir()); err != nil || len(all) == 0 {
+		t.Fatalf("snapshots %v, %v", all, err)
+	}
+	l.closeAbrupt()
+	l = e.mustOpen(cfg, false)
+	if got, err := l.AbortedTxns(0, l.EndOffset()); err != nil || len(got) != 1 || got[0] != (AbortedTxn{1, 0}) {
+		t.Errorf("aborted: %v, %v", got, err)
+	}
+}

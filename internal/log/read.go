@@ -44,6 +44,26 @@ func (l *Log) Read(from, bound ids.Offset, maxBytes int32, minOneBatch bool) (Sl
 	}
 }
 
+// ReadCommitted is Read with the aborted transactions that a consumer of the slice has to know. Both
+// are of one state of the log: a cleaning takes aborted records away together with what is known of them.
+func (l *Log) ReadCommitted(from, bound ids.Offset, maxBytes int32, minOneBatch bool) (Slice, []AbortedTxn, error) {
+	for {
+		before := l.segments.Load()
+		s, err := l.Read(from, bound, maxBytes, minOneBatch)
+		if err != nil || s.Len() == 0 {
+			return s, nil, err
+		}
+		aborted, err := l.AbortedTxns(from, bound)
+		if err == nil && l.segments.Load() == before {
+			return s, aborted, nil
+		}
+		s.Release()
+		if err != nil {
+			return Slice{}, nil, err
+		}
+	}
+}
+
 // logView is what a read goes by. It takes no lock, so that what it finds may be gone meanwhile.
 type logView struct {
 	segments    *segmentList
@@ -55,7 +75,7 @@ func (l *Log) view() logView {
 	return logView{l.segments.Load(), n}
 }
 
-// outdated tells whether an error of a read is no more than a sign that retention or a truncation was faster.
+// outdated tells whether an error of a read is no more than a sign that retention, a cleaning or a truncation was faster.
 func (v logView) outdated(l *Log, err error) bool {
 	return v.truncations != l.truncations.Load() || l.segments.Load() != v.segments && errors.Is(err, fs.ErrNotExist)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/moldau/moldau/internal/ids"
 	"github.com/moldau/moldau/internal/record"
@@ -207,6 +208,7 @@ func (ld *loader) recoverSegment(s *segment, last bool) (end int64, err error) {
 	if err := truncateAborted(ld.log.env.fs, s.path(txnIndexSuffix), max(recovery, s.base)); err != nil {
 		return 0, err
 	}
+	ld.abortedBelow = min(ld.abortedBelow, max(recovery, s.base))
 	return end, s.sealIndexes(ld.log.env.files)
 }
 
@@ -298,8 +300,10 @@ const recoveryBufferBytes = 1 << 20
 type batchReader struct {
 	file  *fileHandle
 	limit int64
+	chunk int64 // what it reads at once; 0 is recoveryBufferBytes
 	buf   []byte
 	start int64 // of what buf holds
+	read  int64 // bytes so far
 }
 
 // at returns the batch at pos, valid until the next call; ErrCorrupt where there is no whole one within the limit.
@@ -326,7 +330,12 @@ func (r *batchReader) at(pos int64) (record.Batch, error) {
 }
 
 func (r *batchReader) fill(pos, want int64) error {
-	n := min(max(want, recoveryBufferBytes), r.limit-pos)
+	chunk := r.chunk
+	if chunk == 0 {
+		chunk = recoveryBufferBytes
+	}
+	n := min(max(want, chunk), r.limit-pos)
+	r.read += n
 	if int64(cap(r.buf)) < n {
 		r.buf = make([]byte, n)
 	}
@@ -384,8 +393,11 @@ func (ld *loader) loadProducers() error {
 	if ld.opts.clean && !ld.replay && from == start && len(broken) == 0 && !ld.changed {
 		return nil // a clean stop writes a snapshot unless there is nothing to say
 	}
+	if err := ld.restoreAborted(from); err != nil {
+		return err
+	}
 	for _, s := range ld.segments[max(ld.segments.floor(from), 0):] {
-		if err := ld.replayProducers(s, from); err != nil {
+		if err := ld.replayProducers(&l.mu.producers, s, from, math.MaxInt64); err != nil {
 			return err
 		}
 	}
@@ -393,9 +405,44 @@ func (ld *loader) loadProducers() error {
 	return nil
 }
 
-// replayProducers takes the batches of a segment from an offset on into the producers' state. Data
+// restoreAborted writes the entries of the transaction indexes that were cut off and whose markers lie
+// below upTo, where a snapshot spares the producers' state to be made of those batches.
+func (ld *loader) restoreAborted(upTo ids.Offset) error {
+	if ld.abortedBelow >= upTo {
+		return nil
+	}
+	fsys, dir, start := ld.log.env.fs, ld.log.dir, ld.segments[0].base
+	all, err := listProducerSnapshots(fsys, dir)
+	if err != nil {
+		return err
+	}
+	var before producerState
+	before.reset(start)
+	for _, at := range slices.Backward(all) {
+		if at > ld.abortedBelow || at <= start {
+			continue
+		}
+		if err := before.loadSnapshot(fsys, dir, at); err == nil {
+			break
+		} else if !errors.Is(err, errDamagedFile) {
+			return err
+		}
+	}
+	from := before.mapEnd
+	for _, s := range ld.segments[max(ld.segments.floor(from), 0):] {
+		if s.base >= upTo {
+			break
+		}
+		if err := ld.replayProducers(&before, s, from, upTo); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replayProducers takes the batches of a segment in [from, upTo) into a producers' state. Data
 // batches are seen by their header alone.
-func (ld *loader) replayProducers(s *segment, from ids.Offset) error {
+func (ld *loader) replayProducers(state *producerState, s *segment, from, upTo ids.Offset) error {
 	l, size := ld.log, s.sizeBytes.Load()
 	if size == 0 {
 		return nil
@@ -411,7 +458,7 @@ func (ld *loader) replayProducers(s *segment, from ids.Offset) error {
 	r := batchReader{file: h, limit: size}
 	for err == nil && pos < size {
 		var head record.Header
-		if head, err = sc.header(pos); err != nil {
+		if head, err = sc.header(pos); err != nil || head.BaseOffset >= upTo {
 			break
 		}
 		b := record.Batch(sc.window[pos-sc.at:][:record.HeaderBytes])
@@ -420,7 +467,7 @@ func (ld *loader) replayProducers(s *segment, from ids.Offset) error {
 				break
 			}
 		}
-		done := l.mu.producers.update(b, head.BaseOffset)
+		done := state.update(b, head.BaseOffset)
 		if done != nil && done.aborted && !ld.opts.clean && done.lastOffset >= ld.opts.recoveryPoint {
 			if err := appendAborted(l.env.fs, s.path(txnIndexSuffix), done.abortedTxn); err != nil {
 				return err

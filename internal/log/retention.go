@@ -30,12 +30,22 @@ func (l *Log) retain(now time.Time) error {
 	l.mu.Unlock()
 	n, start, err := l.outlived(cfg, nowMs)
 	if err == nil && n > 0 {
-		err = l.dropOldest(n, start, cfg, nowMs)
+		l.env.logger.Debug("dropping old segments", "log", l.tp, "segments", n, "start", start)
+		err = l.dropBelow(start, cfg, nowMs)
 	}
 	if err != nil {
 		return err
 	}
 	return l.removeDropped(now)
+}
+
+// dropBelow moves the log start and drops the segments that lie whole below it. The start is durable before the
+// first file goes, so that a crash which keeps some of the files and not others leaves no hole in the log.
+func (l *Log) dropBelow(start ids.Offset, cfg *Config, nowMs int64) error {
+	if err := l.advanceStart(start, cfg, nowMs); err != nil {
+		return err
+	}
+	return l.dropBelowStart(nowMs)
 }
 
 // outlived returns how many of the oldest segments may go and where the log then starts.
@@ -88,26 +98,6 @@ func (l *Log) newestLocked(s *segment) (int64, error) {
 	return info.ModTime().UnixMilli(), nil
 }
 
-// dropOldest moves the log start and drops the n oldest segments. The start is durable before the
-// first file goes, so that a crash which keeps some of the files and not others leaves no hole in the log.
-func (l *Log) dropOldest(n int, start ids.Offset, cfg *Config, nowMs int64) error {
-	first := (*l.segments.Load())[0]
-	if err := l.advanceStart(start, cfg, nowMs); err != nil {
-		return err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	segs := *l.segments.Load()
-	if len(segs) < n || segs[0] != first || l.Err() != nil {
-		return nil // a truncation was faster, or a deletion
-	}
-	l.env.logger.Debug("dropping old segments", "log", l.tp, "segments", n, "start", start)
-	kept := segs[n:]
-	l.segments.Store(&kept)
-	l.dropLocked(segs[:n], nowMs)
-	return nil
-}
-
 // advanceStart raises the log start and makes it durable. A log that is to keep no
 // record keeps an empty segment, which is how the next start knows where it ended.
 func (l *Log) advanceStart(o ids.Offset, cfg *Config, nowMs int64) error {
@@ -156,10 +146,7 @@ func (l *Log) AdvanceStart(o ids.Offset) error {
 		return fmt.Errorf("deleting records of %s below offset %d, its high watermark is %d: %w", l.tp, o, hw, kerr.OffsetOutOfRange)
 	}
 	nowMs, cfg := time.Now().UnixMilli(), l.config.Load()
-	if err := l.advanceStart(o, cfg, nowMs); err != nil {
-		return err
-	}
-	if err := l.dropBelowStart(nowMs); err != nil || cfg.FileDeleteDelayMs > 0 {
+	if err := l.dropBelow(o, cfg, nowMs); err != nil || cfg.FileDeleteDelayMs > 0 {
 		return err
 	}
 	return l.removeDropped(time.Now())
@@ -187,10 +174,10 @@ func (l *Log) dropLocked(segs segmentList, nowMs int64) {
 		s.gone.Store(true)
 		l.env.files.drop(&s.offsets.file)
 		l.env.files.drop(&s.times.file)
-		for _, suffix := range []string{logSuffix, indexSuffix, timeIndexSuffix, txnIndexSuffix} {
+		for _, suffix := range segmentSuffixes {
 			// A name that cannot be changed stays until removeDropped or the next start: what lies
 			// below the log start is never read again.
-			_ = l.env.fs.Rename(s.path(suffix), s.path(suffix+deletedSuffix))
+			_ = l.env.fs.Rename(s.path(suffix), s.path(suffix)+deletedSuffix)
 		}
 		l.mu.dropped = append(l.mu.dropped, &droppedFiles{s, nowMs})
 	}
@@ -206,8 +193,8 @@ func (l *Log) removeDropped(now time.Time) error {
 	}
 	for _, d := range due {
 		l.env.files.drop(&d.file)
-		for _, suffix := range []string{logSuffix, indexSuffix, timeIndexSuffix, txnIndexSuffix} {
-			if err := l.removeIfThere(d.path(suffix + deletedSuffix)); err != nil {
+		for _, suffix := range segmentSuffixes {
+			if err := l.removeIfThere(d.path(suffix) + deletedSuffix); err != nil {
 				return l.ioError("removing old segments", err)
 			}
 		}

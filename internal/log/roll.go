@@ -18,7 +18,7 @@ func (s *segment) mustRoll(cfg *Config, r *run, nowMs int64) bool {
 		return false
 	}
 	return size > int64(cfg.SegmentBytes)-int64(len(r.bytes)) ||
-		s.waitedMs(r.maxTimestamp, nowMs) > cfg.SegmentMs-s.jitterMs ||
+		s.waitedMs(r.maxTimestamp, nowMs) > cfg.rollMs()-s.jitterMs ||
 		s.offsets.count() >= offsetEntriesMax(cfg.IndexBytes) ||
 		s.times.count() >= timeEntriesMax(cfg.IndexBytes)
 }

@@ -3,6 +3,7 @@ package log
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"math/rand/v2"
 	"path/filepath"
@@ -23,8 +24,31 @@ const (
 	timeIndexSuffix = ".timeindex"
 	txnIndexSuffix  = ".txnindex"
 	snapshotSuffix  = ".snapshot"
-	deletedSuffix   = ".deleted" // after the others: the file goes once nobody reads it
+
+	// After the others: the file goes once nobody reads it, is being written by a cleaning, or is
+	// written and about to take the place of those it was made of.
+	deletedSuffix = ".deleted"
+	cleanedSuffix = ".cleaned"
+	swapSuffix    = ".swap"
 )
+
+// segmentSuffixes are those of the files that make up a segment.
+var segmentSuffixes = []string{logSuffix, indexSuffix, timeIndexSuffix, txnIndexSuffix}
+
+// errSegmentGone says that a file was not opened because its segment has left the log: another
+// one's may have its name by now.
+var errSegmentGone = fmt.Errorf("the segment has left the log: %w", fs.ErrNotExist)
+
+// segmentStage is how far a segment is that a cleaning makes; the names of its files tell.
+type segmentStage int32
+
+const (
+	stageNone    segmentStage = iota
+	stageCleaned              // no part of the log yet
+	stageSwap                 // part of the log, and durable, under names that end in .swap or, in this moment, do not any more
+)
+
+var stageSuffix = [...]string{stageNone: "", stageCleaned: cleanedSuffix, stageSwap: swapSuffix}
 
 // noTimestamp is the largest timestamp of a segment that has none.
 const noTimestamp = -1
@@ -40,8 +64,11 @@ type segment struct {
 	times     index
 	sizeBytes atomic.Int64 // written under Log.mu; what is below it is written and does not change
 
-	// gone is set when the segment has left the log; its files are then named otherwise.
+	// gone is set when the segment has left the log; its files are then named otherwise. Whoever
+	// opens one of them by name asks after it did.
 	gone atomic.Bool
+
+	stage atomic.Int32 // a segmentStage. Written by the cleaning, and with Log.mu held once the segment is part of the log
 
 	// places remembers positions in the file. Cutting the segment replaces the table, so
 	// that what a reader learnt before the cut is never believed after it. nil until needed.
@@ -96,8 +123,29 @@ func parseSegmentFileName(name string) (base ids.Offset, suffix string, ok bool)
 	return ids.Offset(n), name[20:], true
 }
 
+// path is where a file of the segment is. Readers use openFile.
 func (s *segment) path(suffix string) string {
-	return filepath.Join(s.dir, segmentFileName(s.base, suffix))
+	return s.pathAt(segmentStage(s.stage.Load()), suffix)
+}
+
+func (s *segment) pathAt(stage segmentStage, suffix string) string {
+	return filepath.Join(s.dir, segmentFileName(s.base, suffix+stageSuffix[stage]))
+}
+
+// openFile opens a file of the segment, under whichever name it has while a cleaning ends.
+func (s *segment) openFile(open func(string) (vfs.File, error), suffix string) (vfs.File, error) {
+	stage := segmentStage(s.stage.Load())
+	f, err := open(s.pathAt(stage, suffix))
+	if stage == stageSwap && errors.Is(err, fs.ErrNotExist) {
+		f, err = open(s.pathAt(stageNone, suffix))
+	}
+	if s.gone.Load() {
+		if err == nil {
+			_ = f.Close() // nothing was done with it
+		}
+		return nil, errSegmentGone
+	}
+	return f, err
 }
 
 // resetActive makes the segment a new, empty one in memory.
@@ -116,7 +164,7 @@ func (s *segment) resetState(cfg *Config, nowMs int64) {
 
 func (s *segment) setCreated(cfg *Config, nowMs int64) {
 	s.createdMs, s.jitterMs = nowMs, 0
-	if jitter := min(cfg.SegmentJitterMs, cfg.SegmentMs); jitter > 0 {
+	if jitter := min(cfg.SegmentJitterMs, cfg.rollMs()); jitter > 0 {
 		s.jitterMs = rand.Int64N(jitter)
 	}
 }
@@ -126,9 +174,9 @@ func (s *segment) open(files *fileCache) (*fileHandle, error) {
 	if h := s.file.cached(); h != nil {
 		return h, nil
 	}
-	f, err := openExisting(files.fs, s.path(logSuffix))
+	f, err := s.openFile(files.fs.OpenExisting, logSuffix)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("opening segment: %w", err)
 	}
 	// A file that got shorter since it was last open would be read, or continued, past a hole.
 	size, err := f.Size()
@@ -139,19 +187,6 @@ func (s *segment) open(files *fileCache) (*fileHandle, error) {
 		return nil, fmt.Errorf("opening segment %s: %w", s.path(logSuffix), errors.Join(err, f.Close()))
 	}
 	return files.put(&s.file, f), nil
-}
-
-// openExisting opens a file for reading and writing, whoever needs it first: it stays in the
-// cache for others. A missing file is not made.
-func openExisting(fs vfs.FS, name string) (vfs.File, error) {
-	if _, err := fs.Stat(name); err != nil {
-		return nil, fmt.Errorf("opening: %w", err)
-	}
-	f, err := fs.OpenReadWrite(name)
-	if err != nil {
-		return nil, fmt.Errorf("opening: %w", err)
-	}
-	return f, nil
 }
 
 // fits tells whether an offset can be written relative to the segment's base.

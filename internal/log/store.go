@@ -37,6 +37,8 @@ type StoreConfig struct {
 	RecoveryCheckpointInterval    time.Duration // log.flush.offset.checkpoint.interval.ms
 	StartOffsetCheckpointInterval time.Duration // log.flush.start.offset.checkpoint.interval.ms
 
+	Cleaner func() CleanerConfig // asked whenever the cleaner looks for work; nil is Kafka's defaults
+
 	// ReservedBytes is kept free in each directory for the time when the disk is full; 0 for none.
 	ReservedBytes int64
 
@@ -73,6 +75,9 @@ func (c *StoreConfig) setDefaults() {
 	if c.Check == nil {
 		c.Check = func() error { return nil }
 	}
+	if c.Cleaner == nil {
+		c.Cleaner = DefaultCleanerConfig
+	}
 	if c.Config == nil {
 		c.Config = func(string) Config { return DefaultConfig() }
 	}
@@ -85,7 +90,7 @@ func (c *StoreConfig) setDefaults() {
 // concurrent use. Java: LogManager.
 //
 // Goroutines: one for housekeeping from Start to Close; those of each directory's group
-// commit while it has work.
+// commit, and those of the cleaner, while there is work.
 type Store struct {
 	cfg   StoreConfig
 	files *fileCache
@@ -113,6 +118,7 @@ type Store struct {
 	}
 
 	housekeeping housekeeping
+	cleaner      *logCleaner
 	background   sync.WaitGroup // calls of OnDirFailure
 }
 
@@ -322,7 +328,7 @@ func (s *Store) Forget(tp ids.TopicPartition) error {
 	s.mu.Unlock()
 	err := l.closeClean()
 	s.mu.Lock()
-	s.mu.left[tp] = leftDir{dir: d, offsets: openOptions{recoveryPoint: l.recoveryPoint(), logStart: l.StartOffset(), highWatermark: l.HighWatermark()}}
+	s.mu.left[tp] = leftDir{dir: d, offsets: openOptions{recoveryPoint: l.recoveryPoint(), logStart: l.StartOffset(), highWatermark: l.HighWatermark(), cleaned: l.CleanedOffset()}}
 	s.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("forgetting %s: %w", tp, err)
@@ -353,6 +359,7 @@ func (s *Store) Close() error {
 	for _, m := range s.allMoves() {
 		m.abandon()
 	}
+	s.cleaner.close()
 	errs := make([]error, len(s.dirs))
 	var wg sync.WaitGroup
 	for i, d := range s.dirs {

@@ -58,6 +58,7 @@ type dataDir struct {
 	recoveryPoints checkpointFile
 	logStarts      checkpointFile
 	highWatermarks checkpointFile
+	cleanedOffsets checkpointFile
 
 	room room
 
@@ -77,7 +78,23 @@ func newDataDir(s *Store, path string) *dataDir {
 	d.recoveryPoints.init(d, recoveryPointCheckpoint, (*Log).recoveryPoint, func(o openOptions) ids.Offset { return o.recoveryPoint })
 	d.logStarts.init(d, logStartCheckpoint, (*Log).StartOffset, func(o openOptions) ids.Offset { return o.logStart })
 	d.highWatermarks.init(d, highWatermarkCheckpoint, (*Log).HighWatermark, func(o openOptions) ids.Offset { return o.highWatermark })
+	d.cleanedOffsets.init(d, cleanedCheckpoint, (*Log).CleanedOffset, func(o openOptions) ids.Offset { return o.cleaned })
 	return d
+}
+
+// checkpoints returns the files that hold an offset for each partition.
+func (d *dataDir) checkpoints() [4]*checkpointFile {
+	return [...]*checkpointFile{&d.recoveryPoints, &d.logStarts, &d.highWatermarks, &d.cleanedOffsets}
+}
+
+// writeCheckpoints makes durable what the logs say now.
+func (d *dataDir) writeCheckpoints() error {
+	for _, c := range d.checkpoints() {
+		if err := c.write(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // logCommit is a groupCommit as a Log sees it.
@@ -200,8 +217,8 @@ func parsePartitionDir(name string) (tp ids.TopicPartition, ok bool) {
 func isKnownName(name string) bool {
 	base := strings.TrimSuffix(name, tmpSuffix)
 	switch base {
-	case lockFile, cleanFile, reserveFile, metaPropertiesFile, recoveryPointCheckpoint, logStartCheckpoint, highWatermarkCheckpoint,
-		"cleaner-offset-checkpoint", "bootstrap.checkpoint", "lost+found":
+	case lockFile, cleanFile, reserveFile, metaPropertiesFile, recoveryPointCheckpoint, logStartCheckpoint, highWatermarkCheckpoint, cleanedCheckpoint,
+		"bootstrap.checkpoint", "lost+found":
 		return true
 	}
 	if _, ok := parsePartitionDir(name); ok {
@@ -271,7 +288,7 @@ func (d *dataDir) close() error {
 	})
 	err := errors.Join(errs...)
 	if err == nil {
-		err = errors.Join(d.recoveryPoints.write(), d.logStarts.write(), d.highWatermarks.write())
+		err = d.writeCheckpoints()
 	}
 	if err == nil {
 		err = d.markClean()

@@ -27,6 +27,7 @@ func OpenStore(cfg StoreConfig) (*Store, error) {
 	}
 	s := &Store{cfg: cfg, files: newFileCache(cfg.FS, cfg.OpenFilesMax)}
 	s.housekeeping.wake = make(chan struct{}, 1)
+	s.cleaner = newLogCleaner(s)
 	s.mu.logs = make(map[ids.TopicPartition]*Log)
 	s.mu.left = make(map[ids.TopicPartition]leftDir)
 	s.mu.stale = make(map[ids.TopicPartition][]*dataDir)
@@ -155,8 +156,8 @@ func (d *dataDir) open() (refused bool, err error) {
 	if err := d.writeMeta(); err != nil {
 		return false, err
 	}
-	var offsets [3]map[ids.TopicPartition]ids.Offset
-	for i, c := range []*checkpointFile{&d.recoveryPoints, &d.logStarts, &d.highWatermarks} {
+	var offsets [4]map[ids.TopicPartition]ids.Offset
+	for i, c := range d.checkpoints() {
 		if offsets[i], err = c.read(); err != nil {
 			return errors.Is(err, errDamagedFile), err
 		}
@@ -193,7 +194,7 @@ func (d *dataDir) open() (refused bool, err error) {
 	p := newProgress(d, len(tps))
 	inParallel(d.store.cfg.RecoveryThreads, len(tps), func(i int) {
 		tp := tps[i]
-		opts := openOptions{recoveryPoint: offsets[0][tp], logStart: offsets[1][tp], highWatermark: offsets[2][tp], clean: d.clean, foreign: d.kafkas}
+		opts := openOptions{recoveryPoint: offsets[0][tp], logStart: offsets[1][tp], highWatermark: offsets[2][tp], cleaned: offsets[3][tp], clean: d.clean, foreign: d.kafkas}
 		d.openPartition(tp, opts)
 		p.opened(tp)
 	})

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/moldau/moldau/internal/ids"
+	"github.com/moldau/moldau/internal/record"
 	"github.com/moldau/moldau/internal/vfs"
 )
 
@@ -35,6 +36,11 @@ func (k *kindsFS) OpenReadWrite(name string) (vfs.File, error) {
 	return k.wrap(name, f, err)
 }
 
+func (k *kindsFS) OpenExisting(name string) (vfs.File, error) {
+	f, err := k.FS.OpenExisting(name)
+	return k.wrap(name, f, err)
+}
+
 func (k *kindsFS) Create(name string) (vfs.File, error) {
 	f, err := k.FS.Create(name)
 	return k.wrap(name, f, err)
@@ -47,7 +53,7 @@ type kindsFile struct {
 }
 
 func (f *kindsFile) Sync() error {
-	if f.fs.unsynced != "" && filepath.Ext(f.name) == f.fs.unsynced {
+	if f.fs.unsynced != "" && strings.HasSuffix(f.name, f.fs.unsynced) {
 		return nil
 	}
 	return f.File.Sync()
@@ -70,6 +76,8 @@ func TestEveryKindOfSyncIsNeeded(t *testing.T) {
 	}{
 		{indexSuffix, writeManyBatches, findNear},
 		{producerSnapshotSuffix, writeThenDelete, knowDeleted},
+		{indexSuffix + cleanedSuffix, writeThenCompact, findNear},
+		{timeIndexSuffix + cleanedSuffix, writeThenCompact, findTimes},
 	} {
 		t.Run(kind.suffix[1:], func(t *testing.T) {
 			if seed, err := afterCuts(t, "", kind.write, kind.judge); err != nil {
@@ -181,6 +189,37 @@ func knowDeleted(s *Store, _ *kindsFS) error {
 	}
 	if !a.Duplicate || a.BaseOffset != 0 {
 		return fmt.Errorf("a retry of offset 0 was appended at %d", a.BaseOffset)
+	}
+	return nil
+}
+
+// writeThenCompact is writeManyBatches with a key in each, of which nothing can go.
+func writeThenCompact(t *testing.T, s *Store) {
+	t.Helper()
+	cfg := DefaultConfig()
+	cfg.IndexIntervalBytes, cfg.CompactPolicy, cfg.FileDeleteDelayMs = 500, true, 0
+	l, err := s.Create(partition("t", 0), testTopicID("t"), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range manyBatches {
+		mustAppend(t, l, record.NewBuilder().Append(int64(1000+n), []byte(fmt.Sprint(n)), nil).MustBuild())
+	}
+	seal(t, l)
+	mustAppend(t, l, kv("last=last"))
+	if err := l.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	mustClean(t, l)
+}
+
+// findTimes: records of a closed and synced segment are found by their time.
+func findTimes(s *Store, _ *kindsFS) error {
+	l := s.Log(partition("t", 0))
+	for o := ids.Offset(0); o < manyBatches; o += manyBatches / 7 {
+		if got, _, _, _, err := l.OffsetForTimestamp(int64(1000+o), l.EndOffset()); err != nil || got != o {
+			return fmt.Errorf("the time of offset %d is found at %d: %v", o, got, err)
+		}
 	}
 	return nil
 }

@@ -61,7 +61,7 @@ func (s *segment) loadTimes(files *fileCache) error {
 		return nil
 	}
 	h, err := s.times.open(files, s, false)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) && !s.gone.Load() {
 		return nil
 	}
 	if err != nil {

@@ -22,16 +22,18 @@ func (l *Log) TruncateTo(o ids.Offset) error {
 	if o >= l.EndOffset() {
 		return nil
 	}
+	defer l.pauseCleaning()()
 	if o <= l.StartOffset() {
-		return l.TruncateFullyAndStartAt(o)
+		return l.truncateFully(o)
 	}
 	nothingLeft, err := l.truncate(o)
 	if err != nil {
 		return err
 	}
 	if nothingLeft {
-		return l.TruncateFullyAndStartAt(l.StartOffset())
+		return l.truncateFully(l.StartOffset())
 	}
+	l.forgetCleaned(l.active().base)
 	return nil
 }
 
@@ -44,11 +46,17 @@ func (l *Log) TruncateFullyAndStartAt(o ids.Offset) error {
 	if o < 0 {
 		return fmt.Errorf("truncating %s to start at offset %d, which is negative", l.tp, o)
 	}
+	defer l.pauseCleaning()()
+	return l.truncateFully(o)
+}
+
+func (l *Log) truncateFully(o ids.Offset) error {
 	l.syncing.Lock()
 	defer l.syncing.Unlock()
 	if err := l.Err(); err != nil { // of a deletion that was faster
 		return err
 	}
+	l.forgetCleaned(o)
 	if err := l.lowerRecovery(0); err != nil {
 		return err
 	}
@@ -69,6 +77,12 @@ func (l *Log) TruncateFullyAndStartAt(o ids.Offset) error {
 		return err
 	}
 	return l.saveStart("truncating")
+}
+
+// forgetCleaned lets what follows o count as dirty. Should a crash bring the higher offset of the
+// checkpoint back, duplicates between the two stay until their keys are written again.
+func (l *Log) forgetCleaned(o ids.Offset) {
+	l.cleaned.Store(min(l.cleaned.Load(), int64(o)))
 }
 
 // lowerRecovery makes the recovery point at most o, in its checkpoint too before the log gets shorter:
@@ -144,7 +158,7 @@ func (l *Log) finishCut(c cut) error {
 	if err := truncateAborted(l.env.fs, c.segment.path(txnIndexSuffix), c.end); err != nil {
 		return err
 	}
-	ld := loader{log: l, segments: *l.segments.Load(), end: c.end, nowMs: time.Now().UnixMilli(), opts: openOptions{clean: true}, replay: true}
+	ld := loader{log: l, segments: *l.segments.Load(), end: c.end, nowMs: time.Now().UnixMilli(), opts: openOptions{clean: true}, replay: true, abortedBelow: math.MaxInt64}
 	return ld.loadProducers()
 }
 

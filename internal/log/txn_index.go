@@ -52,6 +52,19 @@ func appendAborted(fsys vfs.FS, path string, t abortedTxn) error {
 // returns false. A missing index has none: most segments see no aborted transaction.
 func readAborted(fsys vfs.FS, path string, each func(abortedTxn) bool) error {
 	f, err := fsys.Open(path)
+	return scanAborted(f, err, path, each)
+}
+
+// aborted is readAborted for a segment of a log that is in use.
+func (s *segment) aborted(fsys vfs.FS, each func(abortedTxn) bool) error {
+	f, err := s.openFile(fsys.Open, txnIndexSuffix)
+	if errors.Is(err, errSegmentGone) {
+		return err
+	}
+	return scanAborted(f, err, s.path(txnIndexSuffix), each)
+}
+
+func scanAborted(f vfs.File, err error, path string, each func(abortedTxn) bool) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -84,6 +97,26 @@ func readAborted(fsys vfs.FS, path string, each func(abortedTxn) bool) error {
 			return nil
 		}
 	}
+}
+
+// writeAborted makes a new index of entries, durably but for its name.
+func writeAborted(fsys vfs.FS, path string, entries []abortedTxn) error {
+	b := make([]byte, 0, len(entries)*abortedTxnBytes)
+	for _, t := range entries {
+		b = t.encode(b)
+	}
+	f, err := fsys.Create(path)
+	if err != nil {
+		return fmt.Errorf("making transaction index %s: %w", path, err)
+	}
+	_, err = f.WriteAt(b, 0)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("writing transaction index %s: %w", path, err)
+	}
+	return nil
 }
 
 // truncateAborted cuts entries off the end of an index whose markers lie at end or later.

@@ -21,6 +21,7 @@ type Policy struct {
 	TimestampBeforeMaxMs int64
 	TimestampAfterMaxMs  int64
 	LogAppendTime        bool // message.timestamp.type
+	Compact              bool // cleanup.policy holds compact: every record needs a key
 
 	// Recompress has batches of another codec than Codec compressed with that, at Level (compression.type).
 	Recompress bool

@@ -63,20 +63,11 @@ func (p *Partition) readLocked(req *FetchRequest) (FetchResult, error) {
 			return res, nil
 		}
 	}
-	bound := res.HighWatermark
-	if req.ReadCommitted {
-		bound = res.LastStable
-	}
 	var err error
-	res.Slice, err = p.Log().Read(req.From, bound, req.MaxBytes, req.AtLeastOne)
-	if err != nil {
-		return res, err
-	}
-	if req.ReadCommitted && res.Slice.Len() > 0 {
-		if res.Aborted, err = p.Log().AbortedTxns(req.From, bound); err != nil {
-			res.Slice.Release()
-			res.Slice = log.Slice{}
-		}
+	if req.ReadCommitted {
+		res.Slice, res.Aborted, err = p.Log().ReadCommitted(req.From, res.LastStable, req.MaxBytes, req.AtLeastOne)
+	} else {
+		res.Slice, err = p.Log().Read(req.From, res.HighWatermark, req.MaxBytes, req.AtLeastOne)
 	}
 	return res, err
 }
@@ -177,6 +168,9 @@ func (p *Partition) deleteRecords(before ids.Offset) (ids.Offset, error) {
 		return ids.NoOffset, err
 	}
 	l := p.Log()
+	if cfg := l.Config(); cfg.CompactPolicy && !cfg.DeletePolicy {
+		return ids.NoOffset, fmt.Errorf("cleanup.policy is compact alone: %w", kerr.PolicyViolation)
+	}
 	hw := l.HighWatermark()
 	if before == beforeHighWatermark {
 		before = hw

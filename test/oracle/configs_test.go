@@ -104,6 +104,14 @@ func (s *suite) alterConfigs() {
 	s.good(v, "append to a list", alter(topics, topic, change{"cleanup.policy", add, "delete"}))
 	s.good(v, "subtract from a list", alter(topics, topic, change{"cleanup.policy", subtract, "compact"}))
 	after("append and subtract", "cleanup.policy", "delete")
+	s.good(v, "append compact", alter(topics, topic, change{"cleanup.policy", add, "compact"}))
+	after("append compact", "cleanup.policy", "delete,compact")
+	s.good(v, "compact alone", alter(topics, topic, change{"cleanup.policy", set, "compact"}, change{"min.compaction.lag.ms", set, "7"},
+		change{"max.compaction.lag.ms", set, "7"}, change{"min.cleanable.dirty.ratio", set, "0"}, change{"delete.retention.ms", set, "0"}))
+	after("compact alone", "cleanup.policy", "compact")
+	s.bad(v, "min.compaction.lag.ms above max.compaction.lag.ms", alter(topics, topic, change{"min.compaction.lag.ms", set, "8"}))
+	s.good(v, "delete again", alter(topics, topic, change{"cleanup.policy", del, "(null)"}))
+	after("delete again", "cleanup.policy", "delete")
 	for _, c := range []struct {
 		what string
 		req  *kmsg.IncrementalAlterConfigsRequest

@@ -36,7 +36,6 @@ var differences = []expected{
 	{32, ``, `Configs\{ack\.durability\}\.|ConfigSynonyms\{log\.ack\.durability\}\.|Configs\{log\.ack\.durability\}\.`, "ADR 0003: ack.durability is Moldau's own"},
 	{19, ``, `Configs\{min\.insync\.replicas\}\.Source$`, "ADR 0004: Kafka sets min.insync.replicas for all brokers itself, for eligible leader replicas, which are not built yet"},
 	{32, ``, `Configs\{min\.insync\.replicas\}\.`, "ADR 0004: Kafka sets min.insync.replicas for all brokers itself, for eligible leader replicas, which are not built yet"},
-	{19, `config cleanup\.policy="compact`, `Error(Code|Message)$`, "compaction is not built yet"},
 }
 
 const differencesMax = 20

@@ -135,5 +135,12 @@ func (s *suite) deleteRecords() {
 		s.good(11, "an emptied partition of "+topic, s.fetchFrom(topic, 0, 4))
 		s.quiet(at(9, s.produceTo(topic, simple(1).encode())))
 		s.good(11, "a record after deletion in "+topic, s.fetchFrom(topic, 0, 4))
+		for name, policy := range map[string]string{"shorten-c": "compact", "shorten-cd": "compact,delete"} {
+			name += itoa(int64(v))
+			s.make(name, 1, "cleanup.policy", policy, "retention.ms", "-1")
+			s.quiet(at(9, s.produceTo(name, batch{records: []record{{key: []byte("a")}, {key: []byte("b")}}}.encode())))
+			s.bad(v, "records of a topic with cleanup.policy "+policy, ask(name, 0, 1))
+			s.bad(v, "beyond the end of a topic with cleanup.policy "+policy, ask(name, 0, 9))
+		}
 	})
 }

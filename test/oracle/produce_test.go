@@ -57,6 +57,7 @@ func (s *suite) produce() {
 	s.produceTimes()
 	s.produceStamped()
 	s.produceRecompressed()
+	s.produceCompacted()
 	s.produceIdempotent()
 	s.produceSilent()
 	s.produceInternal()
@@ -316,6 +317,26 @@ func (s *suite) produceRecompressed() {
 		damaged := batch{records: simple(3).records, codec: 1, packed: func(p []byte) []byte { return p[:len(p)/2] }}
 		s.bad(12, "refused: rubbish that is to be compressed with "+topic, s.produceTo("to-"+topic, damaged.encode()))
 	}
+}
+
+// produceCompacted writes to topics of which compaction keeps the last record of each key: there must be one.
+func (s *suite) produceCompacted() {
+	k, v := []byte("k"), []byte("v")
+	keyed := []record{{key: k, value: v}, {key: k}, {key: []byte{}, value: v}}
+	mixed := []record{{key: k, value: v}, {value: v}, {key: k}, {}}
+	for name, policy := range map[string]string{"compacted": "compact", "compacted-too": "compact,delete"} {
+		s.make(name, 1, "cleanup.policy", policy, "retention.ms", "-1")
+		for version := int16(3); version <= 13; version++ {
+			s.good(version, "records with keys to "+policy, s.produceTo(name, batch{records: keyed}.encode()))
+			s.bad(version, "a record without a key to "+policy, s.produceTo(name, simple(1).encode()))
+			s.bad(version, "records without a key among others to "+policy, s.produceTo(name, batch{records: mixed}.encode()))
+		}
+		s.bad(12, "records without a key in gzip to "+policy, s.produceTo(name, batch{records: mixed, codec: 1}.encode()))
+		s.bad(12, "records without a key and with a sequence to "+policy, s.produceTo(name, batch{records: mixed, producer: 4344}.encode()))
+		s.good(12, "records with keys and a sequence to "+policy, s.produceTo(name, batch{records: keyed, producer: 4344}.encode()))
+	}
+	s.make("compacted-late", 1, "retention.ms", "-1", "message.timestamp.before.max.ms", "60000", "cleanup.policy", "compact")
+	s.bad(12, "neither a key nor a good time", s.produceTo("compacted-late", simple(2).encode()))
 }
 
 func (s *suite) produceIdempotent() {
