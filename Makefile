@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 BIN := bin/moldau
 
-.PHONY: all build run test race lint docs conformance oracle oracle-record crash bench weight files badinput fuzz full clean
+.PHONY: all build run test race lint docs conformance oracle oracle-record crash bench weight files compaction badinput fuzz full clean
 
 all: build
 
@@ -45,6 +45,9 @@ weight:             ## start, memory, idle partitions and connections
 files:              ## Apache Kafka's tools read our files, and we read Apache Kafka's
 	test/files/run.sh
 
+compaction:         ## what compaction leaves, beside Apache Kafka's; RECORDS=50000 for a short run
+	test/compaction/run.sh
+
 badinput:           ## what goes wrong gets one clear message
 	test/badinput/run.sh
 
@@ -52,7 +55,7 @@ FUZZTIME ?= 60s
 fuzz:               ## each fuzz target for FUZZTIME
 	./.ci/fuzz $(FUZZTIME)
 
-full: test race lint fuzz oracle conformance files badinput crash weight bench   ## all acceptance
+full: test race lint fuzz oracle conformance files compaction badinput crash weight bench   ## all acceptance
 
 clean:
 	rm -rf bin
