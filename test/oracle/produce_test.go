@@ -402,6 +402,11 @@ func (s *suite) produceSilent() {
 		conn.Close()
 		s.add(0, "v12 "+c.what, []line{{path: word}})
 	}
+	// Nobody was told when they are visible, which on a lone broker they are once they are synced (ADR 0003).
+	s.until("two records are visible", func() bool {
+		resp := s.quiet(at(4, s.offsetsOf("silent", 0, -1))).(*kmsg.ListOffsetsResponse)
+		return resp.Topics[0].Partitions[0].Offset == 2
+	})
 	s.look("silent", "acks 0")
 }
 
