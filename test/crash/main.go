@@ -1,7 +1,8 @@
 //go:build linux
 
-// Command crash kills a broker with SIGKILL, over and over, under load from idempotent acks=all producers, and records
-// what was sent, what was acknowledged and what is there at the end; package history judges it.
+// Command crash kills a broker with SIGKILL, over and over, under load from idempotent acks=all producers, groups that consume and
+// commit, a compacted topic and topics that are deleted, and records what was sent, what was acknowledged and what is
+// there at the end; package history judges it.
 //
 //	crash -port 19592 -kills 100 -every 1s -history FILE -- moldau server --config server.properties
 //	crash -judge FILE
@@ -25,6 +26,7 @@ import (
 // flags are what a run is made of.
 type flags struct {
 	port, kills, producers, partitions int
+	groups                             int
 	every, limit                       time.Duration
 	rate                               float64
 	size                               int
@@ -42,6 +44,7 @@ func main() {
 	flag.DurationVar(&f.limit, "limit", 8*time.Minute, "give up after this long")
 	flag.IntVar(&f.producers, "producers", 4, "producers")
 	flag.IntVar(&f.partitions, "partitions", 8, "partitions")
+	flag.IntVar(&f.groups, "groups", 2, "groups that consume meanwhile, of two members each")
 	flag.Float64Var(&f.rate, "rate", 1500, "records a second of each producer")
 	flag.IntVar(&f.size, "size", 400, "bytes of a value")
 	flag.IntVar(&f.segmentBytes, "segment-bytes", 1<<20, "segment.bytes of the topic; Kafka's least is 1 MiB")
@@ -85,8 +88,14 @@ func judgeFile(name string) error {
 	}
 	v := h.Judge()
 	fmt.Printf("%d sent, %d acknowledged, %d read, %d of them never acknowledged\n", v.Sent, v.Acked, v.Read, v.Unacked)
+	fmt.Printf("%d commits acknowledged, %d answers of offsets; %d values of keys sent, %d left by compaction; %d topics deleted\n",
+		v.Commits, v.Answers, v.KeysSent, v.KeysRead, v.Deleted)
+	const enough = 5000 // values of keys, for the cleaner to have had work
+	if v.KeysSent > enough && v.KeysRead > v.KeysSent/2 {
+		return fmt.Errorf("%s: of %d values %d are left: the cleaner was hardly at work", name, v.KeysSent, v.KeysRead)
+	}
 	if v.OK() {
-		fmt.Println("nothing acknowledged was lost, doubled, reordered or torn")
+		fmt.Println("nothing acknowledged was lost, doubled, reordered or torn; no offset went back, no key lost its last value, no topic came back")
 		return nil
 	}
 	const shown = 20

@@ -33,7 +33,7 @@ func run(ctx context.Context, f *flags) error {
 	if err := b.start(ctx); err != nil {
 		return err
 	}
-	if err := createTopic(ctx, f); err != nil {
+	if err := createTopics(ctx, f); err != nil {
 		return err
 	}
 	out := history.NewWriter(file)
@@ -41,21 +41,37 @@ func run(ctx context.Context, f *flags) error {
 	writing, stopWriting := context.WithCancel(ctx)
 	defer stopWriting()
 	var wg sync.WaitGroup
-	failed := make(chan error, f.producers)
+	failed := make(chan error, 1) // the first
 	for i := range f.producers {
 		p := &producer{flags: f, number: int32(i), out: out, acked: &acked, next: make([]int64, f.partitions)}
-		wg.Go(func() { failed <- p.run(ctx, writing) })
+		wg.Go(func() { report(failed, p.run(ctx, writing)) })
 	}
-	if err := killOverAndOver(ctx, f, b, &acked, failed); err != nil {
-		return errors.Join(err, out.Flush())
-	}
+	wg.Go(func() { report(failed, writeKeys(ctx, writing, f, out)) })
+	wg.Go(func() { report(failed, doom(ctx, writing, f, out)) })
+	reading, stopReading := context.WithCancel(ctx)
+	defer stopReading()
+	members := consume(ctx, reading, f, out, failed)
+	err = killOverAndOver(ctx, f, b, &acked, failed)
 	stopWriting()
 	wg.Wait()
-	for range f.producers {
-		if err := <-failed; err != nil {
-			return errors.Join(err, out.Flush())
-		}
+	if err == nil {
+		err = awaitGroups(ctx, f, out)
 	}
+	stopReading()
+	members.Wait()
+	select {
+	case first := <-failed:
+		err = errors.Join(err, first)
+	default:
+	}
+	if err != nil {
+		return errors.Join(err, out.Flush())
+	}
+	return readEverything(ctx, f, b, out)
+}
+
+// readEverything notes what is there at the end, and reads it again after a clean stop and start.
+func readEverything(ctx context.Context, f *flags, b *broker, out *history.Writer) error {
 	first, err := readAll(ctx, f)
 	if err != nil {
 		return err
@@ -63,10 +79,13 @@ func run(ctx context.Context, f *flags) error {
 	for _, r := range first {
 		out.Read(r)
 	}
-	if err := out.Flush(); err != nil {
+	if err := readAgain(ctx, f, b, first); err != nil {
 		return err
 	}
-	return readAgain(ctx, f, b, first)
+	if err := errors.Join(readKeys(ctx, f, out), listDoomed(ctx, f, out)); err != nil {
+		return err
+	}
+	return errors.Join(out.Flush(), b.stop())
 }
 
 // readAgain stops the broker cleanly, starts it and expects to read the same.
@@ -84,7 +103,7 @@ func readAgain(ctx context.Context, f *flags, b *broker, first []history.Read) e
 	if !slices.Equal(first, second) {
 		return fmt.Errorf("%d records before a clean restart, %d after it, or not the same", len(first), len(second))
 	}
-	return b.stop()
+	return nil
 }
 
 // killOverAndOver kills the broker each time it has acknowledged something and its time is up.
@@ -200,10 +219,11 @@ func client(f *flags, opts ...kgo.Opt) (*kgo.Client, error) {
 		kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }),
 		kgo.MetadataMinAge(50 * time.Millisecond),
 		kgo.DialTimeout(time.Second),
+		kgo.UnknownTopicRetries(-1), // a topic that was just made may not be known yet
 	}, opts...)...)
 }
 
-func createTopic(ctx context.Context, f *flags) error {
+func createTopics(ctx context.Context, f *flags) error {
 	cl, err := client(f)
 	if err != nil {
 		return err
@@ -211,6 +231,12 @@ func createTopic(ctx context.Context, f *flags) error {
 	defer cl.Close()
 	segment, forever := fmt.Sprint(f.segmentBytes), "-1"
 	settings := map[string]*string{"segment.bytes": &segment, "retention.ms": &forever}
-	_, err = kadm.NewClient(cl).CreateTopic(ctx, int32(f.partitions), 1, settings, topic)
+	adm := kadm.NewClient(cl)
+	if _, err = adm.CreateTopic(ctx, int32(f.partitions), 1, settings, topic); err != nil {
+		return err
+	}
+	compact, ratio := "compact", "0.01"
+	settings = map[string]*string{"segment.bytes": &segment, "cleanup.policy": &compact, "min.cleanable.dirty.ratio": &ratio}
+	_, err = adm.CreateTopic(ctx, 1, 1, settings, compactedTopic)
 	return err
 }

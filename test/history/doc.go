@@ -9,6 +9,15 @@
 //	R partition offset producer seq   read at the end, its content intact
 //	T partition offset                read at the end, its content not what any producer writes
 //
+//	D group partition first last      given to a member of a group
+//	C group partition offset          commit acknowledged
+//	B group number                    the group's offsets are asked for
+//	O group number partition offset   one of the answer
+//	E group number                    the answer is whole
+//	W key seq / V key seq             value of a key of the compacted topic sent / acknowledged
+//	X key seq offset                  read at the end
+//	Z number / Y number               deletion of a topic acknowledged / topic listed at the end
+//
 // A producer numbers its records per partition from 0 upwards. Writer has a lock of its own; the rest is pure. There is
 // no counterpart in Kafka; the idea is Redpanda's consistency tests.
 package history

@@ -27,6 +27,10 @@ type History struct {
 	Sent  []ID
 	Acked []Ack
 	Reads []Read
+
+	Groups []GroupEvent
+	Keys   []KeyEvent
+	Topics []TopicEvent
 }
 
 // An Ack is a promise: the record is at this offset and stays there.
@@ -112,7 +116,15 @@ func (h *History) event(text string) error {
 	case kind == 'T' && n == 3:
 		h.Reads = append(h.Reads, Read{Partition: int32(a), Offset: b, Torn: true})
 	default:
-		return fmt.Errorf("%q is no event", text)
+		if e, ok := groupEvent(kind, n, a, b, c, d); ok {
+			h.Groups = append(h.Groups, e)
+		} else if e, ok := keyEvent(kind, n, a, b, c); ok {
+			h.Keys = append(h.Keys, e)
+		} else if e, ok := topicEvent(kind, n, a); ok {
+			h.Topics = append(h.Topics, e)
+		} else {
+			return fmt.Errorf("%q is no event", text)
+		}
 	}
 	return nil
 }

@@ -108,7 +108,7 @@ func TestAFileKeepsAHistory(t *testing.T) {
 	if !slices.Equal(got.Sent, h.Sent) || !slices.Equal(got.Acked, h.Acked) || !slices.Equal(got.Reads, h.Reads) {
 		t.Error("another history came back")
 	}
-	for _, bad := range []string{"X 1 2 3", "S 1 2", "A 1 2 3", "R 1", "nonsense"} {
+	for _, bad := range []string{"Q 1 2 3", "S 1 2", "A 1 2 3", "R 1", "nonsense"} {
 		if _, err := Parse(strings.NewReader(bad)); err == nil {
 			t.Errorf("%q was read", bad)
 		}

@@ -6,12 +6,18 @@ import "fmt"
 type Verdict struct {
 	Sent, Acked, Read int
 	Unacked           int // read although never acknowledged: allowed
+	Commits, Answers  int // acknowledged commits, and answers to who asked for a group's offsets
+	KeysSent          int // to the compacted topic
+	KeysRead          int // what compaction left
+	Deleted           int // topics
 	Violations        []Violation
 }
 
 // A Violation is one broken promise.
 type Violation struct {
-	Kind string // "lost", "moved", "doubled", "reordered", "torn", "unsent", "gap", "one offset, two records", "acknowledged twice", "acknowledged unsent"
+	Kind string // "lost", "moved", "doubled", "reordered", "torn", "unsent", "gap", "one offset, two records", "acknowledged twice", "acknowledged unsent",
+	// of groups "skipped", "not consumed", "committed ahead", "offset went back", "offset of nobody", "answered unasked", of a compacted topic
+	// "key lost", "stale", and "back from the dead"
 	Text string
 }
 
@@ -43,6 +49,9 @@ func (h *History) Judge() *Verdict {
 			v.add("moved", "%v was acknowledged at %d and is at %d", a.ID, a.Offset, offset)
 		}
 	}
+	h.groups(v)
+	h.keys(v)
+	h.topics(v)
 	return v
 }
 
