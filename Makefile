@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 BIN := bin/moldau
 
-.PHONY: all build run test race lint docs conformance oracle oracle-record crash bench weight files compaction badinput fuzz full clean
+.PHONY: all build run test race lint docs conformance frameworks oracle oracle-record crash bench weight files compaction badinput fuzz full clean
 
 all: build
 
@@ -32,6 +32,9 @@ oracle:             ## every advertised (API, version) against Apache Kafka's re
 conformance:        ## clients that other people wrote; RECORDS=1000 for a short run, CLIENTS="kcat java-4.4" for some
 	test/conformance/run.sh $(CLIENTS)
 
+frameworks:         ## frameworks that other people wrote, against a batch computation; FRAMEWORKS="spark" for some
+	test/frameworks/run.sh $(FRAMEWORKS)
+
 crash:              ## kill -9 under load, and power cuts simulated
 	test/crash/run.sh
 	test/crash/powerloss.sh
@@ -55,7 +58,7 @@ FUZZTIME ?= 60s
 fuzz:               ## each fuzz target for FUZZTIME
 	./.ci/fuzz $(FUZZTIME)
 
-full: test race lint fuzz oracle conformance files compaction badinput crash weight bench   ## all acceptance
+full: test race lint fuzz oracle conformance frameworks files compaction badinput crash weight bench   ## all acceptance
 
 clean:
 	rm -rf bin
