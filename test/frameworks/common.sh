@@ -4,7 +4,7 @@
 #   launch NAME COMMAND...          a program in the background, its words in $work/NAME.log; sets pid
 #   kill_hard PID                   kills it and its children with -9
 #   stop PID                        with SIGTERM; fails where it does not end soon
-#   await SECONDS WHAT COMMAND...   until COMMAND succeeds; fails where program $pid ends first
+#   await WHAT COMMAND...           until COMMAND succeeds; fails where program $pid ends first, or after five minutes
 #   equal WANT GOT                  true where the two files are equal; leaves what differs for fail to show
 #   fail MESSAGE                    says it, what differed, and the last lines of every log
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
@@ -12,6 +12,9 @@ records=${RECORDS:-100000} port=${PORT:-19792}
 bootstrap=127.0.0.1:$port
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/moldau-frameworks
 export KAFKA_HEAP=512m
+# What is compacted is compacted within the run: frameworks read their configs, offsets and changelogs back from what is left.
+export KAFKA_CONF=$'log.roll.ms=2000\nlog.cleaner.backoff.ms=1000\nlog.cleaner.min.cleanable.ratio=0.01'
+export BROKER_CONF=$KAFKA_CONF
 mkdir -p "$cache"
 
 install() { # PACKAGE: of Debian
@@ -52,14 +55,14 @@ kill_hard() { # PID
 stop() { # PID
   local pid=$1
   kill "$pid"
-  await 60 "end of the framework" ended
+  await "end of the framework" ended
 }
 
-await() { # SECONDS WHAT COMMAND...
-  local seconds=$1 what=$2 deadline=$((SECONDS + $1)); shift 2
+await() { # WHAT COMMAND...
+  local what=$1 deadline=$((SECONDS + 300)); shift
   until "$@"; do
     if ended && ! "$@"; then fail "the framework ended before there was $what"; fi
-    [ "$SECONDS" -lt "$deadline" ] || fail "no $what after $seconds s"
+    [ "$SECONDS" -lt "$deadline" ] || fail "no $what after five minutes"
     sleep 1
   done
 }

@@ -42,22 +42,22 @@ create_topic sums 2
 
 part "$work/events" 0 50 | produce "$bootstrap" events
 launch_spark continuous
-await 180 "a third batch" committed 3
+await "a third batch" committed 3
 kill_hard "$pid"
 n=$(batches sums)
 [ "$n" -lt 10 ] || die "Spark had read all before it was killed"
 
 part "$work/events" 50 75 | produce "$bootstrap" events
 launch_spark continuous
-await 180 "a batch after the restart" committed $((n + 1))
+await "a batch after the restart" committed $((n + 1))
 crash_broker
-await 180 "a batch after the broker's restart" committed 15
+await "a batch after the broker's restart" committed 15
 part "$work/events" 75 100 | produce "$bootstrap" events
-await 180 "a batch of the last events" committed 17
+await "a batch of the last events" committed 17
 kill_hard "$pid"
 
 launch_spark available
-await 180 "end" ended
+await "end" ended
 wait "$pid" || fail "Spark ended with status $?"
 
 # The batch.
