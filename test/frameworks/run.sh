@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # run.sh [FRAMEWORK...] runs frameworks of other people, unmodified, and compares what each has made with a batch computation.
-# Frameworks: spark streams connect (default: all), one at a time, each with a broker of its own; what it needs is installed here.
+# Frameworks: spark streams connect mirror-maker (default: all), one at a time, each with a broker of its own; what it needs is installed here.
 # The framework is stopped, or killed, and goes on; the broker is killed under it.
 #   BROKER=kafka      Apache Kafka in Moldau's place, to try the scripts
 #   RECORDS=100000    records that each framework is given
@@ -9,7 +9,7 @@
 # Exit status 1 where anything failed. A framework that fails does not stop the others.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-everyone=(spark streams connect)
+everyone=(spark streams connect mirror-maker)
 frameworks=("$@"); [ $# -gt 0 ] || frameworks=("${everyone[@]}")
 for framework in "${frameworks[@]}"; do
   [[ " ${everyone[*]} " == *" $framework "* ]] || { echo "run.sh: no framework $framework; there are ${everyone[*]}" >&2; exit 2; }
