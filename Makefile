@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 BIN := bin/moldau
 
-.PHONY: all build run test race lint docs conformance frameworks oracle oracle-record crash bench weight files compaction badinput fuzz full clean
+.PHONY: all build run test race lint docs conformance frameworks oracle oracle-record behaviour crash bench weight files compaction badinput fuzz full clean
 
 all: build
 
@@ -28,6 +28,9 @@ docs:               ## the pages that come from tables in the code
 
 oracle:             ## every advertised (API, version) against Apache Kafka's recorded answers, and against Apache Kafka itself
 	test/oracle/run.sh
+
+behaviour:          ## scenarios of clients, against Apache Kafka and against Moldau
+	test/behaviour/run.sh
 
 conformance:        ## clients that other people wrote; RECORDS=1000 for a short run, CLIENTS="kcat java-4.4" for some
 	test/conformance/run.sh $(CLIENTS)
@@ -58,7 +61,7 @@ FUZZTIME ?= 60s
 fuzz:               ## each fuzz target for FUZZTIME
 	./.ci/fuzz $(FUZZTIME)
 
-full: test race lint fuzz oracle conformance frameworks files compaction badinput crash weight bench   ## all acceptance
+full: test race lint fuzz oracle behaviour conformance frameworks files compaction badinput crash weight bench   ## all acceptance
 
 clean:
 	rm -rf bin
