@@ -31,6 +31,7 @@ var areas = []struct {
 	{"groups", slices.Concat(joinScenarios, syncScenarios, sessionScenarios, staticScenarios, groupAdminScenarios, consumerScenarios)},
 	{"offsets", slices.Concat(commitScenarios, offsetAdminScenarios, offsetExpiryScenarios)},
 	{"retention and log", slices.Concat(retentionScenarios, deleteRecordsScenarios, lookupScenarios, appendScenarios, producerScenarios)},
+	{"compaction", slices.Concat(compactionScenarios, policyScenarios)},
 	{"configs", slices.Concat(configScenarios, brokerConfigScenarios)},
 	{"topics and errors", slices.Concat(createScenarios, topicScenarios, fetchScenarios, clusterScenarios)},
 }
