@@ -2,6 +2,7 @@ package handler
 
 import (
 	"github.com/moldau/moldau/internal/config"
+	"github.com/moldau/moldau/internal/ids"
 	"github.com/moldau/moldau/internal/server"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -24,7 +25,7 @@ func (h *Handlers) autoCreate(x *server.Exchange, req *kmsg.MetadataRequest) {
 	create.TimeoutMillis = autoCreateTimeoutMs
 	for i := range req.Topics {
 		name := req.Topics[i].Topic
-		if name == nil || !validTopicName(*name) {
+		if name == nil || !validTopicName(*name) || req.Topics[i].TopicID != ids.ZeroUUID {
 			continue
 		}
 		if _, exists := img.Topic(*name); exists {

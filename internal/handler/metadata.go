@@ -109,7 +109,7 @@ func (h *Handlers) describeBrokers(img *metadata.Image, listener string, resp *k
 }
 
 func (h *Handlers) metadataTopic(img *metadata.Image, asked *kmsg.MetadataRequestTopic, withOperations bool) kmsg.MetadataResponseTopic {
-	if asked.Topic != nil {
+	if asked.TopicID == ids.ZeroUUID { // Java's clients send an empty name along with an id
 		if t, ok := img.Topic(*asked.Topic); ok {
 			return h.describeTopic(t, withOperations)
 		}

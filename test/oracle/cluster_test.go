@@ -73,6 +73,8 @@ func (s *suite) metadata() {
 			s.bad(v, "neither an id nor a name", ask(v, false, kmsg.MetadataRequestTopic{}))
 			s.bad(v, "a topic by id", ask(v, false, kmsg.MetadataRequestTopic{TopicID: s.ids["meta"]})) // served from 12
 			s.bad(v, "an unknown id", ask(v, false, kmsg.MetadataRequestTopic{TopicID: unknownTopicID}))
+			empty := ""
+			s.bad(v, "a topic by id with an empty name", ask(v, false, kmsg.MetadataRequestTopic{TopicID: s.ids["meta"], Topic: &empty})) // as Java's clients ask
 		}
 		s.autoCreated(v)
 	})

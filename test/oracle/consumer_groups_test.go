@@ -18,6 +18,7 @@ func (s *suite) consumerGroups() {
 	s.regexConsumers()
 	s.consumerOffsets()
 	s.consumerAdmin()
+	s.groupConfigs()
 	s.classicInConsumers()
 	s.upgraded()
 }
@@ -256,6 +257,50 @@ func (s *suite) consumerOffsets() {
 	remove.Group = s.topic(g)
 	remove.Topics = []kmsg.OffsetDeleteRequestTopic{{Topic: s.topic("cgrp"), Partitions: []kmsg.OffsetDeleteRequestTopicPartition{{Partition: 0}}}}
 	s.bad(0, "of a topic that a consumer group reads", remove)
+}
+
+// groupConfigs asks for what consumer groups may set for themselves.
+func (s *suite) groupConfigs() {
+	set := func(group, name, value string) *kmsg.IncrementalAlterConfigsRequest {
+		req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+		r := kmsg.NewIncrementalAlterConfigsRequestResource()
+		r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeGroupConfig, group
+		r.Configs = []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: name, Value: &value}}
+		req.Resources = append(req.Resources, r)
+		return req
+	}
+	g := s.topic("conf")
+	each(44, func(v int16) {
+		s.good(v, "of a group", set(g, "consumer.session.timeout.ms", "50000"))
+		s.good(v, "of a group, another", set(g, "consumer.heartbeat.interval.ms", "6000"))
+		s.bad(v, "of a group, too little", set(g, "consumer.session.timeout.ms", "44999"))
+		s.bad(v, "of a group, too much", set(g, "consumer.heartbeat.interval.ms", "15001"))
+		s.bad(v, "of a group, much too much", set(g, "consumer.assignment.interval.ms", "15001"))
+		s.bad(v, "of a group, no number", set(g, "consumer.heartbeat.interval.ms", "x"))
+		s.bad(v, "of a group, an unknown name", set(g, "nosuch", "1"))
+		s.bad(v, "of no group", set("", "consumer.heartbeat.interval.ms", "6000"))
+	})
+	describe := func(group string) *kmsg.DescribeConfigsRequest {
+		req := kmsg.NewPtrDescribeConfigsRequest()
+		req.IncludeSynonyms = true
+		req.Resources = []kmsg.DescribeConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeGroupConfig, ResourceName: group,
+			ConfigNames: []string{"consumer.session.timeout.ms", "consumer.heartbeat.interval.ms", "consumer.assignment.interval.ms", "nosuch"}}}
+		return req
+	}
+	s.until("configs of a group", func() bool {
+		for _, c := range s.quiet(at(4, describe(g))).(*kmsg.DescribeConfigsResponse).Resources[0].Configs {
+			if c.Name == "consumer.heartbeat.interval.ms" && *c.Value == "6000" {
+				return true
+			}
+		}
+		return false
+	})
+	each(32, func(v int16) {
+		s.good(v, "of a group", describe(g))
+		s.good(v, "of a group without any", describe(s.topic("conf-none")))
+		s.bad(v, "of no group", describe(""))
+	})
+	s.good(1, "a member of a group with an interval of its own", s.beat("conf", "member-1", 0, "cgrp"))
 }
 
 func (s *suite) consumerAdmin() {

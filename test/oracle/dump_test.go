@@ -203,6 +203,9 @@ func (d *dumper) list(name string, f, parent reflect.Value) string {
 		}
 		parts = append(parts, s)
 	}
+	if name == "SubscribedTopics" { // a hash set of Kafka's, in whatever order
+		sort.Strings(parts)
+	}
 	return "[" + strings.Join(parts, " ") + "]"
 }
 
