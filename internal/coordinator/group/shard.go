@@ -172,7 +172,11 @@ func (s *Shard) Tick(now time.Time) runtime.Effects {
 		if !ok {
 			break
 		}
+		before := len(ev.out.Records)
 		s.expire(ev, key)
+		if _, consumer := s.consumers[key.group]; consumer && len(ev.out.Records) > before {
+			break // what is due next of the group is decided once this is replayed
+		}
 	}
 	if due := s.expiryDue(); !due.IsZero() && !due.After(now) {
 		ev.write(s.expireOffsets(now)...)
