@@ -54,10 +54,19 @@ func docs() []byte {
 			fmt.Fprintf(&out, "| `%s` | %s | %s | %s | %s | %s |\n", s.Name, typeText(s), defaultText(s), s.Valid.text, codeList(s.Synonyms), docText(s))
 		}
 	}
+	out.WriteString("\n## Groups\n\nOf the consumer protocol; set with IncrementalAlterConfigs, whether or not the group is there, within the bounds of the broker's" +
+		" `group.consumer.min.*` and `group.consumer.max.*`.\n\n| name | type | default | valid | broker's name | what it does |\n|---|---|---|---|---|---|\n")
+	for i := range groupSettings {
+		s := &groupSettings[i]
+		fmt.Fprintf(&out, "| `%s` | %s | %s | %s | %s | %s |\n", s.Name, typeText(s), defaultText(s), s.Valid.text, codeList(s.Synonyms), docText(s))
+	}
 	out.WriteString("\n## Brokers\n\n*Changes*: at a start only, for one broker while it runs (broker), or for all of them too (cluster).\n\n" +
 		"| name | type | default | valid | changes | what it does |\n|---|---|---|---|---|---|\n")
 	for i := range brokerSettings {
 		s := &brokerSettings[i]
+		if s.Internal {
+			continue
+		}
 		fmt.Fprintf(&out, "| `%s` | %s | %s | %s | %s | %s |\n", s.Name, typeText(s), defaultText(s), s.Valid.text, modeText(s), docText(s))
 	}
 	return out.Bytes()
