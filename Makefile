@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 BIN := bin/moldau
 
-.PHONY: all build run test race lint docs conformance frameworks oracle oracle-record behaviour crash bench weight files compaction badinput fuzz full clean
+.PHONY: all build run test race lint docs conformance frameworks oracle oracle-record behaviour crash bench weight groups files compaction badinput fuzz full clean
 
 all: build
 
@@ -48,6 +48,9 @@ bench:              ## Moldau and Apache Kafka in turn, as ratios
 weight:             ## start, memory, idle partitions and connections
 	test/bench/weight.sh
 
+groups:             ## groups of many members, many groups, many committed offsets
+	test/groups/run.sh
+
 files:              ## Apache Kafka's tools read our files, and we read Apache Kafka's
 	test/files/run.sh
 
@@ -61,7 +64,7 @@ FUZZTIME ?= 60s
 fuzz:               ## each fuzz target for FUZZTIME
 	./.ci/fuzz $(FUZZTIME)
 
-full: test race lint fuzz oracle behaviour conformance frameworks files compaction badinput crash weight bench   ## all acceptance
+full: test race lint fuzz oracle behaviour conformance frameworks files compaction badinput groups crash weight bench   ## all acceptance
 
 clean:
 	rm -rf bin

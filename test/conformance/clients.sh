@@ -44,7 +44,17 @@ client_java() { # VERSION
   "$bin/javac" -d "$work/java-$version" -cp "$jars/*" "$here/java/Conform.java"
   library "java-$version" "$bin/java" -Xmx700m -cp "$work/java-$version:$jars/*" Conform
 }
-client_java_4_4_0() { client_java 4.4.0; }
+client_java_4_4_0() {
+  client_java 4.4.0
+  java_groups 4.4.0
+}
+java_groups() { # VERSION: groups of both protocols, by regular expression, and one on its way from one to the other
+  local version=$1 bin jars=$cache/java-$1
+  bin=$(java_home)
+  "$bin/javac" -d "$work/java-$version" -cp "$jars/*" "$here/java/Group.java"
+  timeout 600 "$bin/java" -Xmx700m -cp "$work/java-$version:$jars/*" Group "$bootstrap" "$run-java-groups" "$records" classic consumer pattern upgrade
+  did "java-$version" group "classic and consumer"
+}
 client_java_2_8_2() { client_java 2.8.2; }
 
 client_confluent_kafka() {
@@ -53,13 +63,14 @@ client_confluent_kafka() {
   "$cache/venv/bin/python" -c 'import confluent_kafka as c; assert c.version()[0]=="2.16.0"' 2>/dev/null ||
     "$cache/venv/bin/pip" install -q confluent-kafka==2.16.0
   library confluent-kafka "$cache/venv/bin/python" "$here/python/conform.py"
-  did confluent-kafka group
+  did confluent-kafka group "classic and consumer"
 }
 
 client_franz_go() {
   name franz-go "franz-go 1.22.2"
   (cd "$here/kgo" && go build -o "$work/kgo" .)
   library franz-go "$work/kgo"
+  did franz-go group "classic and consumer"
 }
 
 client_kafkajs() {

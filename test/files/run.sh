@@ -44,7 +44,7 @@ check() { # WHAT LOGDIR RECORDS
   [ "$snapshots_read" -gt 0 ] || die "$1: no snapshot names a producer"
 }
 
-# check_offsets has the tool decode what a group of its own kind has left in __consumer_offsets: its generations, and what it committed.
+# check_offsets has the tool decode what a group of each protocol has left in __consumer_offsets: its generations, epochs and members, and what it committed.
 check_offsets() { # LOGDIR
   local logs groups commits
   : >"$work/complaints"
@@ -56,6 +56,13 @@ check_offsets() { # LOGDIR
   commits=$(grep -acE 'key: .*"type":"1".*"group":"files-group","topic":"files-none".*payload: .*"offset":[0-9]' "$work/dump" || true)
   [ "$groups" -gt 0 ] && [ "$commits" -gt 0 ] || { grep -a files-group "$work/dump" | head -5 >&2; die "$groups generations and $commits commits of the group in the dump"; }
   echo "__consumer_offsets: $groups generations and $commits commits decoded"
+  local type name
+  for type in 3:epoch 5:subscribedTopicNames 6:assignmentTimestamp 7:topicPartitions 8:assignmentEpochs; do
+    name=${type#*:} type=${type%%:*}
+    grep -aqE "key: .*\"type\":\"$type\".*\"groupId\":\"files-consumer\".*payload: .*\"$name\":" "$work/dump" ||
+      { grep -a files-consumer "$work/dump" | head -5 >&2; die "no record of type $type of the consumer group in the dump"; }
+  done
+  echo "__consumer_offsets: records of types 3 and 5 to 8 of a group of the consumer protocol decoded"
 }
 
 if [ -n "${DUMP_ONLY:-}" ]; then check "$DUMP_ONLY" "$DUMP_ONLY" 0; exit; fi
@@ -76,6 +83,8 @@ logdir=$work/broker/node1
 if [ "${BROKER:-moldau}" = kafka ]; then start_kafka "$work/broker" "$port"; else build_moldau; start_moldau "$work/broker" "$port"; fi
 fill "$port"
 "$kafka" kafka-console-consumer --bootstrap-server "127.0.0.1:$port" --topic files-none --group files-group --from-beginning --max-messages 1000 --timeout-ms 60000 >/dev/null
+"$kafka" kafka-console-consumer --bootstrap-server "127.0.0.1:$port" --topic files-none --group files-consumer --from-beginning --max-messages 1000 --timeout-ms 60000 \
+  --command-property group.protocol=consumer >/dev/null
 stop_broker "$broker_pid"
 check_offsets "$logdir"
 check "after a clean stop" "$logdir" $((5 * records))

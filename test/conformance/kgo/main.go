@@ -74,6 +74,11 @@ func run(ctx context.Context, bootstrap, topic, codec string, idempotent bool, w
 	if err := lookUp(ctx, adm, topic, records); err != nil {
 		return err
 	}
+	for _, protocol := range []string{"classic", "consumer"} {
+		if err := inAGroup(ctx, bootstrap, topic, len(records), protocol); err != nil {
+			return err
+		}
+	}
 	if os.Getenv("KEEP_TOPIC") != "" {
 		return nil
 	}

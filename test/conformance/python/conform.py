@@ -103,13 +103,16 @@ def look_up(consumer, topic, want):
                 sys.exit(f"partition {tp.partition} at {target}: {tp.offset} instead of {expected}")
 
 
-def in_a_group(bootstrap, topic, total):
+def in_a_group(bootstrap, topic, total, protocol):
     """Two members share the topic; one leaves in the midst of it, and nothing is read twice or never."""
-    group, seen = f"{topic}-group", set()
+    group, seen = f"{topic}-{protocol}", set()
+    settings = {"group.protocol": protocol}
+    if protocol == "classic":
+        settings["session.timeout.ms"] = 6000
 
     def member():
         c = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest",
-                      "enable.auto.commit": False, "session.timeout.ms": 6000})
+                      "enable.auto.commit": False} | settings)
         c.subscribe([topic], on_revoke=lambda c, _: commit(c))
         return c
 
@@ -162,7 +165,8 @@ def main():
     consumer = read(bootstrap, topic, got, counts)
     look_up(consumer, topic, want)
     consumer.close()
-    in_a_group(bootstrap, topic, sum(counts))
+    for protocol in ("classic", "consumer"):
+        in_a_group(bootstrap, topic, sum(counts), protocol)
     admin.delete_topics([topic])[topic].result(30)
 
 
