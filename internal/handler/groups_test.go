@@ -11,6 +11,7 @@ import (
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/coordinator/group"
 	"github.com/moldau/moldau/internal/ids"
+	"github.com/moldau/moldau/internal/metadata"
 )
 
 // fakeGroups answers as told, on a goroutine of its own, and keeps what it was asked.
@@ -251,4 +252,39 @@ func TestListGroups(t *testing.T) {
 	}
 	loading = true
 	wantCode(t, "loading", ask[*kmsg.ListGroupsResponse](c, req).ErrorCode, kerr.CoordinatorLoadInProgress)
+}
+
+// TestConsumerProtocolIsFinalized: below group.version 1, or where the broker's file leaves the protocol out, its
+// APIs are refused as of an unsupported version, and no coordinator is asked.
+func TestConsumerProtocolIsFinalized(t *testing.T) {
+	answer := func(r *group.Request) (any, error) {
+		if _, ok := r.Message.(*kmsg.ConsumerGroupHeartbeatRequest); ok {
+			return kmsg.NewPtrConsumerGroupHeartbeatResponse(), nil
+		}
+		resp := kmsg.NewPtrConsumerGroupDescribeResponse()
+		resp.Groups = []kmsg.ConsumerGroupDescribeResponseGroup{kmsg.NewConsumerGroupDescribeResponseGroup()}
+		return resp, nil
+	}
+	b, c, f := startGroups(t, answer)
+	defer b.stop()
+	defer c.close()
+	codes := func() [2]int16 {
+		heartbeat := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+		heartbeat.Version, heartbeat.Group = 1, "g"
+		describe := kmsg.NewPtrConsumerGroupDescribeRequest()
+		describe.Version, describe.Groups = 1, []string{"g"}
+		return [2]int16{ask[*kmsg.ConsumerGroupHeartbeatResponse](c, heartbeat).ErrorCode, ask[*kmsg.ConsumerGroupDescribeResponse](c, describe).Groups[0].ErrorCode}
+	}
+	unsupported := [2]int16{kerr.UnsupportedVersion.Code, kerr.UnsupportedVersion.Code}
+	if got := codes(); got != unsupported || len(f.asked) > 0 {
+		t.Errorf("without the feature: %v, %d asked", got, len(f.asked))
+	}
+	b.apply(&metadata.FeatureLevelRecord{Name: metadata.GroupFeature, FeatureLevel: 1})
+	if got := codes(); got != [2]int16{} {
+		t.Errorf("with the feature: %v", got)
+	}
+	b.apply(&metadata.FeatureLevelRecord{Name: metadata.GroupFeature})
+	if got := codes(); got != unsupported {
+		t.Errorf("with the feature taken back: %v", got)
+	}
 }
