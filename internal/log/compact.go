@@ -185,6 +185,9 @@ func (c *cleaner) run(p cleaningPlan) error {
 	if err := c.fillMap(p); err != nil {
 		return err
 	}
+	if c.sieve.until <= l.StartOffset() {
+		return errOvertaken // there is nothing left to clean
+	}
 	if err := invariant.Check(c.sieve.until > p.dirty && c.sieve.until <= p.end, "a cleaning of %s came from offset %d to %d, and may not go beyond %d",
 		l.tp, p.dirty, c.sieve.until, p.end); err != nil {
 		return err

@@ -473,3 +473,22 @@ func TestMoveOfACompactedLog(t *testing.T) {
 	}
 	closedStore(t, s)
 }
+
+// A reader that still has an old segment does not take the new one's files, which have its names, for it.
+func TestReplacedSegmentIsNotOpenedByItsName(t *testing.T) {
+	e, l := compactLog(t)
+	mustAppend(t, l, kv("a=1", "a=2"))
+	seal(t, l)
+	old := (*l.segments.Load())[0]
+	mustClean(t, l)
+	old.closeFiles(e.files)
+	if _, err := old.open(e.files); !errors.Is(err, errSegmentGone) {
+		t.Errorf("the log file: %v", err)
+	}
+	if _, err := old.offsets.open(e.files, old, false); !errors.Is(err, errSegmentGone) {
+		t.Errorf("the index: %v", err)
+	}
+	if err := old.aborted(e.fs, func(abortedTxn) bool { return true }); !errors.Is(err, errSegmentGone) {
+		t.Errorf("the transaction index: %v", err)
+	}
+}

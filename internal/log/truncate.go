@@ -176,6 +176,9 @@ func (l *Log) planCut(o ids.Offset) (c cut, newest segmentList, err error) {
 	defer l.mu.Unlock()
 	segs := *l.segments.Load()
 	n := segs.floor(o)
+	if n < 0 { // retention has been faster
+		return cut{end: ids.NoOffset}, nil, nil
+	}
 	c = cut{segment: segs[n]}
 	if err := c.segment.flushIndexes(l.env.files); err != nil {
 		return cut{}, nil, err
