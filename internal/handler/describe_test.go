@@ -86,7 +86,7 @@ func TestUnservedCloses(t *testing.T) {
 	}
 	c := b.dial()
 	defer c.close()
-	c.send(kmsg.NewPtrJoinGroupRequest())
+	c.send(kmsg.NewPtrAddPartitionsToTxnRequest())
 	c.wantClosed()
 }
 

@@ -86,6 +86,11 @@ func javaHash(s string) int32 {
 func toGroup[T kmsg.Response](h *Handlers, x *server.Exchange, groupID string, message kmsg.Request, answer func(T, error)) {
 	x.Later()
 	x.FreeBody()
+	if groupID == "" && needsGroupID(message) {
+		var none T
+		answer(none, kerr.InvalidGroupID)
+		return
+	}
 	h.askGroup(x, groupID, message, func(response any, err error) {
 		resp, ok := response.(T)
 		if err == nil && !ok {
@@ -93,6 +98,16 @@ func toGroup[T kmsg.Response](h *Handlers, x *server.Exchange, groupID string, m
 		}
 		answer(resp, err)
 	})
+}
+
+// needsGroupID tells of which requests Kafka refuses an empty group id before it looks for a coordinator, which may not
+// be ready. Offsets may be committed under one.
+func needsGroupID(message kmsg.Request) bool {
+	switch message.(type) {
+	case *kmsg.JoinGroupRequest, *kmsg.SyncGroupRequest, *kmsg.HeartbeatRequest, *kmsg.LeaveGroupRequest, *kmsg.OffsetDeleteRequest:
+		return true
+	}
+	return false
 }
 
 func (h *Handlers) askGroup(x *server.Exchange, groupID string, message kmsg.Request, answer func(any, error)) {

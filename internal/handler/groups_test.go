@@ -288,3 +288,28 @@ func TestConsumerProtocolIsFinalized(t *testing.T) {
 		t.Errorf("with the feature taken back: %v", got)
 	}
 }
+
+// TestEmptyGroupID: it is refused though no coordinator is ready, but for offsets, which go to one.
+func TestEmptyGroupID(t *testing.T) {
+	b, c, _ := startGroups(t, func(*group.Request) (any, error) { return nil, kerr.CoordinatorLoadInProgress })
+	defer b.stop()
+	defer c.close()
+	b.create("t", 1)
+	remove := kmsg.NewPtrOffsetDeleteRequest()
+	remove.Topics = []kmsg.OffsetDeleteRequestTopic{{Topic: "t", Partitions: []kmsg.OffsetDeleteRequestTopicPartition{{}}}}
+	for _, refused := range []struct {
+		what string
+		code int16
+	}{
+		{"join", ask[*kmsg.JoinGroupResponse](c, kmsg.NewPtrJoinGroupRequest()).ErrorCode},
+		{"sync", ask[*kmsg.SyncGroupResponse](c, kmsg.NewPtrSyncGroupRequest()).ErrorCode},
+		{"heartbeat", ask[*kmsg.HeartbeatResponse](c, kmsg.NewPtrHeartbeatRequest()).ErrorCode},
+		{"leave", ask[*kmsg.LeaveGroupResponse](c, kmsg.NewPtrLeaveGroupRequest()).ErrorCode},
+		{"delete offsets", ask[*kmsg.OffsetDeleteResponse](c, remove).ErrorCode},
+	} {
+		wantCode(t, refused.what, refused.code, kerr.InvalidGroupID)
+	}
+	fetch := kmsg.NewPtrOffsetFetchRequest()
+	fetch.Version = 7
+	wantCode(t, "fetch", ask[*kmsg.OffsetFetchResponse](c, fetch).ErrorCode, kerr.CoordinatorLoadInProgress)
+}
