@@ -35,6 +35,23 @@ func compare(want, got []record, noTimes, kcat bool) error {
 	return nil
 }
 
+// forgetEmpty makes null of every key, value and header that is empty.
+func forgetEmpty(records []record) {
+	forget := func(b *[]byte) {
+		if len(*b) == 0 {
+			*b = nil
+		}
+	}
+	for i := range records {
+		r := &records[i]
+		forget(&r.key)
+		forget(&r.value)
+		for j := range r.headers {
+			forget(&r.headers[j].value)
+		}
+	}
+}
+
 func byPartition(records []record) map[int32][]record {
 	m := map[int32][]record{}
 	for _, r := range records {

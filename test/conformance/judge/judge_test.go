@@ -39,6 +39,18 @@ func TestCompareFindsWhatWentWrong(t *testing.T) {
 	}
 }
 
+func TestEmptyMayBeNull(t *testing.T) {
+	want, got := makeRecords(300, 3, false, true), makeRecords(300, 3, false, true)
+	forgetEmpty(got)
+	if compare(want, got, false, false) == nil {
+		t.Error("not noticed")
+	}
+	forgetEmpty(want)
+	if err := compare(want, got, false, false); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestFileKeepsRecords(t *testing.T) {
 	want := makeRecords(200, 3, false, true)
 	name := filepath.Join(t.TempDir(), "records")

@@ -57,6 +57,15 @@ func makeRecords(n, partitions int, text, nullHeaders bool) []record {
 	return out
 }
 
+// giveKeys gives an empty key to each record that has neither a key nor a value.
+func giveKeys(records []record) {
+	for i := range records {
+		if r := &records[i]; r.key == nil && r.value == nil {
+			r.key = []byte{}
+		}
+	}
+}
+
 // value makes text, JSON and binary in turn, now and then nothing, and a few values near the size limit.
 func value(src *rand.Rand, i, n int) []byte {
 	switch {
