@@ -1,5 +1,5 @@
 # One function a client: it installs the client, exercises it, and writes what it could do to $results/CLIENT.tsv.
-# Sourced by run.sh, which sets bootstrap, records, run, cache, results, work, judge and kafka.
+# Sourced by run.sh, which sets bootstrap, records, run, cache, results, work, judge and kafka, builds $work/kgo, and has crash_broker.
 
 did() { printf '%s\t%s\n' "$2" "${3:-yes}" >>"$results/$1.tsv"; } # CLIENT FEATURE [WORD]
 name() { printf '%s' "$2" >"$results/$1.name"; }
@@ -7,29 +7,60 @@ note() { echo "- $*" >>"$results/notes"; }
 fetched() { # TOPIC: everything in it, as the judge reads it
   timeout 300 kcat -C -b "$bootstrap" -t "$1" -o beginning -e -q -X check.crcs=true -X fetch.message.max.bytes=2097152 -f "$("$judge" format)"
 }
-install_kcat() {
-  command -v kcat >/dev/null && return
+packages() { # DEBIAN-PACKAGE...: installs what is missing
+  dpkg -s "$@" >/dev/null 2>&1 && return
   local sudo=''; [ "$(id -u)" = 0 ] || sudo=sudo
-  $sudo apt-get install -y --no-install-recommends kcat || { $sudo apt-get update; $sudo apt-get install -y --no-install-recommends kcat; }
+  $sudo apt-get install -y -qq --no-install-recommends "$@" || { $sudo apt-get update -qq; $sudo apt-get install -y -qq --no-install-recommends "$@"; }
 }
+needs() { command -v "$1" >/dev/null || packages "$2"; } # COMMAND DEBIAN-PACKAGE
 java_home() { # the directory of java and javac
   local java; java=$(ls /usr/lib/jvm/temurin-*/bin/java 2>/dev/null | tail -1 || true)
   dirname "$(readlink -f "${java:-$(command -v java)}")"
 }
 
-# library runs COMMAND BOOTSTRAP TOPIC CODEC IDEMPOTENT WANT GOT for every codec; it makes, writes, reads, and looks up.
+# library has a program do all its verbs, and the judge judge. Before it come, as variables of the caller:
+#   idempotence=no    the client has no idempotent producer      without=pause   what else it does not offer, with commas
+#   codecs="..."      the codecs it has                          make=(...)      more arguments of judge make
+#   compare=-empty-is-null     how it reads is not how it writes; then franz-go reads what it wrote too
+#   hand_over=-at-least-once   it cannot hand partitions over without reading some records again
 library() { # CLIENT COMMAND...
-  local client=$1 codec idempotent want=$work/$1.want; shift
-  "$judge" make -n "$records" "$want"
-  for codec in none gzip snappy lz4 zstd; do
+  local client=$1 codec last idempotent topic want=$work/$1.want; shift
+  local -a make=("${make[@]}") list
+  read -ra list <<<"${codecs:-none gzip snappy lz4 zstd}"
+  last=${list[-1]}
+  "$judge" make -n "$records" "${make[@]}" "$want"
+  for codec in "${list[@]}"; do
+    topic=$run-$client-$codec
     idempotent=true; [ "$codec" = gzip ] && idempotent=false
-    timeout 600 "$@" "$bootstrap" "$run-$client-$codec" "$codec" "$idempotent" "$want" "$want.got"
-    "$judge" compare "$want" "$want.got"
+    CODEC=$codec timeout 600 "$@" produce "$bootstrap" "$topic" "$codec" "$idempotent" "$want"
+    if [ "$codec" = "$last" ]; then crash_broker "$topic"; fi
+    CODEC=$codec timeout 600 "$@" consume "$bootstrap" "$topic" "$records" "$want.got"
+    "$judge" compare ${compare:-} "$want" "$want.got"
+    if [ -n "${compare:-}" ]; then # then it is for another client to see that all was written
+      "$work/kgo" consume "$bootstrap" "$topic" "$records" "$want.got"
+      "$judge" compare "$want" "$want.got"
+    fi
     rm -f "$want.got"
+    [ "$codec" = "$last" ] || "$work/kgo" delete "$bootstrap" "$topic"
   done
-  local f; for f in "create topic" text JSON binary keys headers nulls "near the limit" idempotent "by timestamp" "reads back"; do did "$client" "$f"; done
-  did "$client" codecs "none gzip snappy lz4 zstd"
+  local f; for f in "create topic" text JSON binary keys headers nulls "near the limit" "reads back"; do did "$client" "$f"; done
+  did "$client" codecs "${list[*]}"
+  if [ "${idempotence:-}" = no ]; then did "$client" idempotent -; else did "$client" idempotent; fi
+  crash_survived "$client"
+  local times; read -ra times < <("$judge" times "$want")
+  CODEC=$last timeout 300 "$@" positions "$bootstrap" "$topic" "$topic-positions" "${times[@]}" >"$work/$client.positions"
+  "$judge" positions -without "${without:-}" "$want" <"$work/$client.positions" >>"$results/$client.tsv"
+  group "$client" "$@"
+  timeout 300 "$@" recreate "$bootstrap" "$run-$client-recreated" >"$work/$client.recreated"
+  "$judge" recreate <"$work/$client.recreated" >>"$results/$client.tsv"
+  "$work/kgo" delete "$bootstrap" "$topic"
   rm -f "$want"
+}
+
+# group has members come and go: the program's verb member, or what does as it does.
+group() { # CLIENT COMMAND...
+  local client=$1; shift
+  "$judge" group ${hand_over:-} "$work/kgo" load "$bootstrap" "$run-$client-group" -- "$@" member "$bootstrap" "$run-$client-group" "$run-$client" >>"$results/$client.tsv"
 }
 
 client_java() { # VERSION
@@ -44,62 +75,102 @@ client_java() { # VERSION
   "$bin/javac" -d "$work/java-$version" -cp "$jars/*" "$here/java/Conform.java"
   library "java-$version" "$bin/java" -Xmx700m -cp "$work/java-$version:$jars/*" Conform
 }
-client_java_4_4_0() {
-  client_java 4.4.0
-  java_groups 4.4.0
-}
-java_groups() { # VERSION: groups of both protocols, by regular expression, and one on its way from one to the other
-  local version=$1 bin jars=$cache/java-$1
-  bin=$(java_home)
-  "$bin/javac" -d "$work/java-$version" -cp "$jars/*" "$here/java/Group.java"
-  timeout 600 "$bin/java" -Xmx700m -cp "$work/java-$version:$jars/*" Group "$bootstrap" "$run-java-groups" "$records" classic consumer pattern upgrade
-  did "java-$version" group "classic and consumer"
-}
+client_java_4_4_0() { client_java 4.4.0; }
+client_java_4_3_1() { client_java 4.3.1; }
+client_java_3_9_1() { client_java 3.9.1; }
 client_java_2_8_2() { client_java 2.8.2; }
 
-client_confluent_kafka() {
-  name confluent-kafka "confluent-kafka 2.16.0 (Python)"
-  [ -x "$cache/venv/bin/python" ] || python3 -m venv "$cache/venv"
-  "$cache/venv/bin/python" -c 'import confluent_kafka as c; assert c.version()[0]=="2.16.0"' 2>/dev/null ||
-    "$cache/venv/bin/pip" install -q confluent-kafka==2.16.0
-  library confluent-kafka "$cache/venv/bin/python" "$here/python/conform.py"
-  did confluent-kafka group "classic and consumer"
+client_python() { # CLIENT NAME PROGRAM REQUIREMENT...
+  local client=$1 program=$here/python/$3 venv=$cache/python-$1
+  name "$client" "$2"; shift 3
+  [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+  if [ "$(cat "$venv/.done" 2>/dev/null)" != "$*" ]; then
+    "$venv/bin/pip" install -q "$@"
+    echo "$*" >"$venv/.done"
+  fi
+  library "$client" "$venv/bin/python" "$program"
+}
+client_confluent_kafka() { client_python confluent-kafka "confluent-kafka 2.16.0 (Python)" with_confluent.py confluent-kafka==2.16.0; }
+client_kafka_python() {
+  local make=(-no-null-headers -key-or-value)
+  client_python kafka-python "kafka-python 3.0.12" with_kafka_python.py kafka-python==3.0.12 lz4 zstandard python-snappy
+  note "kafka-python writes no header without a value, and no record that has neither a key nor a value."
+}
+client_aiokafka() {
+  local make=(-key-or-value)
+  client_python aiokafka "aiokafka 0.14.0" with_aiokafka.py aiokafka==0.14.0 cramjam
+  note "aiokafka writes no record that has neither a key nor a value."
 }
 
-client_franz_go() {
-  name franz-go "franz-go 1.22.2"
-  (cd "$here/kgo" && go build -o "$work/kgo" .)
-  library franz-go "$work/kgo"
-  did franz-go group "classic and consumer"
+client_go() { # CLIENT PROGRAM MODULE NAME
+  name "$1" "$4 $(cd "$here/go" && go list -m -f '{{.Version}}' "$3" | tr -d v)${5:-}"
+  (cd "$here/go" && go build -o "$work/go-$2" "./$2")
+  library "$1" "$work/go-$2"
+}
+client_franz_go() { client_go franz-go kgo github.com/twmb/franz-go franz-go; }
+client_sarama() { client_go sarama sarama github.com/IBM/sarama sarama ", newest version"; }
+client_sarama_2_8() { export SARAMA_VERSION=2.8.0; client_go sarama-2.8 sarama github.com/IBM/sarama sarama ", V2_8_0_0"; }
+client_kafka_go() {
+  local idempotence=no without=pause compare=-empty-is-null
+  client_go kafka-go segmentio github.com/segmentio/kafka-go segmentio/kafka-go
+  note "segmentio/kafka-go reads what is empty as null; what it writes another client reads right."
+}
+client_confluent_kafka_go() {
+  needs gcc gcc
+  export CGO_ENABLED=1
+  client_go confluent-kafka-go confluent github.com/confluentinc/confluent-kafka-go/v2 confluent-kafka-go
 }
 
+# npm_install keeps packages in a directory of their own.
+npm_install() { # NAME PACKAGE...
+  local dir=$cache/npm-$1; shift
+  [ "$(cat "$dir/.done" 2>/dev/null)" = "$*" ] && return
+  mkdir -p "$dir"
+  (cd "$dir" && npm i --silent "$@")
+  echo "$*" >"$dir/.done"
+}
+# node24 is what has zstd, and what the newest clients need.
+node24=$cache/npm-node24/node_modules/.bin/node
 client_kafkajs() {
   name kafkajs "KafkaJS 2.2.4"
-  install_kcat
-  [ -d "$cache/kafkajs/node_modules/kafkajs-lz4" ] || (mkdir -p "$cache/kafkajs" && cd "$cache/kafkajs" && npm i --silent kafkajs@2.2.4 kafkajs-snappy kafkajs-lz4)
-  local codec done_codecs='' want=$work/kafkajs.want got status
-  "$judge" make -n "$records" -no-null-headers "$want"
-  for codec in none gzip snappy lz4 zstd; do
-    local idempotent=true; [ "$codec" = gzip ] && idempotent=false
-    status=0
-    NODE_PATH=$cache/kafkajs/node_modules timeout 600 node "$here/kafkajs/conform.js" "$bootstrap" "$run-kafkajs-$codec" "$codec" "$idempotent" "$want" "$records" || status=$?
-    if [ "$status" = 3 ]; then note "KafkaJS: no zstd, which needs a Node that has it (22.15)."; continue; fi
-    [ "$status" = 0 ]
-    fetched "$run-kafkajs-$codec" | "$judge" kcat "$want"
-    done_codecs+="${done_codecs:+ }$codec"
-  done
-  local f; for f in "create topic" text JSON binary keys headers nulls "near the limit" idempotent; do did kafkajs "$f"; done
-  did kafkajs codecs "$done_codecs"
-  did kafkajs "by timestamp" "not tried"
-  did kafkajs "reads back" "by kcat"
-  did kafkajs group
-  note "KafkaJS writes no header without a value, and reads in groups only, which tell no times."
+  npm_install node24 node@24
+  npm_install kafkajs kafkajs@2.2.4 kafkajs-snappy kafkajs-lz4
+  local make=(-no-null-headers)
+  NODE_PATH=$cache/npm-kafkajs/node_modules NODE24=$node24 library kafkajs bash -c '
+    node=node; [ "${CODEC:-}" = zstd ] && node=$NODE24
+    exec "$node" "$@"' node "$here/js/kafkajs.js"
+  note "KafkaJS writes no header without a value, and reads in groups only; zstd is Node's own, 22.15 or newer."
+}
+client_confluent_kafka_javascript() {
+  name confluent-kafka-javascript "confluent-kafka-javascript 1.10.1"
+  packages libssl-dev libsasl2-dev libzstd-dev liblz4-dev libcurl4-openssl-dev zlib1g-dev
+  CKJS_LINKING=dynamic npm_install confluent @confluentinc/kafka-javascript@1.10.1
+  local make=(-no-null-headers)
+  note "confluent-kafka-javascript writes no header without a value."
+  NODE_PATH=$cache/npm-confluent/node_modules library confluent-kafka-javascript node "$here/js/confluent.js"
+}
+client_platformatic() {
+  name platformatic "@platformatic/kafka 2.12.1"
+  npm_install node24 node@24
+  npm_install platformatic @platformatic/kafka@2.12.1
+  local without=pause hand_over=-at-least-once
+  note "@platformatic/kafka delivers what a fetch brings under way while the group rebalances: some records are read again."
+  NODE_PATH=$cache/npm-platformatic/node_modules library platformatic "$node24" "$here/js/platformatic.js"
+}
+
+client_rdkafka() {
+  name rdkafka "rdkafka 0.39.0 (Rust)"
+  needs cmake cmake; needs g++ g++
+  packages libssl-dev libcurl4-openssl-dev
+  (cd "$here/rust" && CARGO_TARGET_DIR=$cache/rust nice cargo build -q --release --locked -j1)
+  library rdkafka "$cache/rust/release/conform"
 }
 
 client_kcat() {
   name kcat "kcat (librdkafka)"
-  install_kcat
+  needs kcat kcat
   name kcat "$(kcat -V 2>/dev/null | sed -n 's/.*Version \([^ ]*\) .*librdkafka \([^ ]*\).*/kcat \1 (librdkafka \2)/p')"
+  auto_create=true crash_broker
   local codec topic dir=$work/kcat lines=$work/kcat.lines want=$work/kcat.want
   local opts=(-b "$bootstrap" -X acks=all -X message.max.bytes=1048588)
   "$judge" make -n "$records" -partitions 1 -text "$want"
@@ -108,9 +179,10 @@ client_kcat() {
     topic=$run-kcat-$codec
     local idempotent=true; [ "$codec" = gzip ] && idempotent=false
     timeout 300 kcat -P "${opts[@]}" -X enable.idempotence=$idempotent -t "$topic" -p 0 -z "$codec" -K $'\t' -l "$lines"
+    if [ "$codec" = zstd ]; then auto_create=true crash_broker "$topic"; fi
     fetched "$topic" | "$judge" kcat -no-times "$want"
   done
-  did kcat "create topic" "by writing to it"; did kcat text; did kcat keys; did kcat codecs "none gzip snappy lz4 zstd"; did kcat idempotent; did kcat "reads back"
+  did kcat "create topic" "by writing to it"; did kcat text; did kcat keys; did kcat codecs "none gzip snappy lz4 zstd"; did kcat idempotent; did kcat "reads back"; crash_survived kcat
   # Whole files as values: JSON, binary and near the limit, with headers.
   topic=$run-kcat-files
   "$judge" blobs "$dir" "$want"
@@ -121,20 +193,62 @@ client_kcat() {
   printf 'k\t\nl\tv\n' | timeout 60 kcat -P "${opts[@]}" -t "$topic" -p 0 -K $'\t' -Z
   [ "$(timeout 60 kcat -C -b "$bootstrap" -t "$topic" -o beginning -e -q -f '%k %S;')" = "k -1;l 1;" ]
   did kcat nulls
-  # The time of some record leads to the first record that is as young.
-  topic=$run-kcat-none
-  timeout 120 kcat -C -b "$bootstrap" -t "$topic" -p 0 -o beginning -e -q -f '%T %o\n' >"$work/kcat.times"
-  local at wanted got
-  at=$(awk -v n=$((records / 2 + 1)) 'NR==n {print $1}' "$work/kcat.times")
-  wanted=$(awk -v t="$at" '$1>=t {print $2; exit}' "$work/kcat.times")
-  got=$(timeout 60 kcat -Q -b "$bootstrap" -t "$topic:0:$at" | awk '{print $NF}')
-  [ "$got" = "$wanted" ] || { echo "time $at: offset $got instead of $wanted"; return 1; }
-  did kcat "by timestamp"
   # A group reads one half, and goes on with the other.
   for n in $((records / 2)) $((records - records / 2)); do
     timeout 120 kcat -b "$bootstrap" -X auto.offset.reset=earliest -G "$run-kcat-group" -c "$n" -q -f '%o\n' "$run-kcat-none"
   done | cmp - <(seq 0 $((records - 1)))
-  did kcat group
+  did kcat group "one after the other"
+  note "kcat drops the record in its hand when a signal ends it, so no two of them share a group here."
+  kcat_positions
+  crash_broker "$run-kcat-positions"
+  recreated kcat kcat_writes kcat -C -b "$bootstrap" -X auto.offset.reset=earliest -o beginning -q -u -f 'record %p %o %s\n' -t
+}
+
+kcat_writes() { kcat -P -b "$bootstrap" -t "$1"; } # TOPIC
+
+# kcat_positions seeks and looks up times in a topic whose times are known: kcat writes no time but now.
+kcat_positions() {
+  local p at topic=$run-kcat-positions
+  "$judge" make -n "$records" "$want"
+  "$work/kgo" produce "$bootstrap" "$topic" zstd true "$want"
+  for p in 0 1 2; do
+    timeout 60 kcat -C -b "$bootstrap" -t "$topic" -p "$p" -o 100 -c 1 -q -f 'seek %p %o\n'
+    for at in $("$judge" times "$want"); do
+      timeout 60 kcat -Q -b "$bootstrap" -t "$topic:$p:$at" | awk -v p="$p" -v at="$at" '{print "time", at, p, $NF}'
+    done
+  done >"$work/kcat.positions"
+  printf '%s\n' "- pause" "- lag" >>"$work/kcat.positions"
+  "$judge" positions -without pause,lag "$want" <"$work/kcat.positions" >>"$results/kcat.tsv"
+}
+
+# recreated deletes a topic under the feet of a consumer of the command line, and creates it again. It may have to be started anew to read on.
+recreated() { # CLIENT WRITE READ...; WRITE gets the topic as argument and its records as lines, READ the topic
+  local client=$1 write=$2 topic=$run-$1-recreated printed=$work/$1.recreated reader; shift 2
+  seen() { # N: that many records were printed, or the reader has ended
+    for _ in $(seq 1200); do
+      [ "$(grep -c ^record "$printed")" -ge "$1" ] && return
+      kill -0 "$reader" 2>/dev/null || return 1
+      sleep 0.1
+    done
+    return 1
+  }
+  "$work/kgo" create "$bootstrap" "$topic"
+  seq -f 'old-%.0f' 0 299 | "$write" "$topic"
+  : >"$printed"
+  "$@" "$topic" >>"$printed" & reader=$!
+  seen 300 || { kill -9 "$reader"; return 1; }
+  "$work/kgo" delete "$bootstrap" "$topic"
+  "$work/kgo" create "$bootstrap" "$topic"
+  echo recreated >>"$printed"
+  seq -f 'new-%.0f' 0 29 | "$write" "$topic"
+  if ! seen 330; then
+    kill -9 "$reader" 2>/dev/null || true
+    echo reopened >>"$printed"
+    "$@" "$topic" >>"$printed" & reader=$!
+    seen 330 || { kill -9 "$reader"; return 1; }
+  fi
+  kill -9 "$reader" 2>/dev/null || true
+  "$judge" recreate <"$printed" >>"$results/$client.tsv"
 }
 
 client_kafka_tools() {
@@ -157,6 +271,7 @@ client_kafka_tools() {
     local t=$topic-$n; [ "$n" = none ] && t=$topic
     tool kafka-console-producer $at --topic "$t" --compression-codec "$n" --command-property acks=all --command-property enable.idempotence=true \
       --reader-property parse.key=true --reader-property parse.headers=true <"$out/lines" >"$out/produced"
+    if [ "$n" = zstd ]; then crash_broker "$t"; fi
     tool kafka-console-consumer $at --topic "$t" --partition 0 --offset earliest --max-messages "$records" --timeout-ms 60000 \
       --formatter-property print.key=true --formatter-property print.headers=true >"$out/read"
     cmp "$out/lines" "$out/read"
@@ -164,6 +279,7 @@ client_kafka_tools() {
   did kafka-tools text; did kafka-tools keys; did kafka-tools headers; did kafka-tools idempotent; did kafka-tools "reads back"
   did kafka-tools codecs "none gzip snappy lz4 zstd"
   did kafka-tools binary "-"
+  crash_survived kafka-tools
   tool kafka-topics $at --create --topic "$topic-more" --partitions 1
   { printf 'k\tNIL\n'; printf 'j\t{"id":1,"text":"\\"x\\" č"}\n'; printf 'big\t'; head -c 1047000 /dev/zero | tr '\0' x; echo; } >"$out/more"
   tool kafka-console-producer $at --topic "$topic-more" --reader-property parse.key=true --reader-property null.marker=NIL <"$out/more" >"$out/produced"
@@ -180,7 +296,6 @@ kafka_tools_offsets() {
   offsets() { tool kafka-get-offsets $at --topic "$1" --time "$2" | awk -F: '{s+=$3} END {print s+0}'; }
   [ "$(offsets "$t" -1)" = "$records" ]; [ "$(offsets "$t" -2)" = 0 ]; [ "$(offsets "$t" 0)" = 0 ]
   last=$(offsets "$t" -3); [ "$last" -le "$records" ]; [ "$last" -gt 0 ]
-  did kafka-tools "by timestamp"
   echo "{\"version\":1,\"partitions\":[{\"topic\":\"$t\",\"partition\":0,\"offset\":$((records / 2))}]}" >"$out/delete.json"
   tool kafka-delete-records $at --offset-json-file "$out/delete.json" >"$out/deleted"
   grep -q "low_watermark: $((records / 2))" "$out/deleted"
@@ -220,5 +335,31 @@ kafka_tools_group() {
   tool kafka-consumer-groups $at --reset-offsets --group "$g" --topic "$t" --to-latest --execute >"$out/reset"
   tool kafka-consumer-groups $at --delete --group "$g" >"$out/deleted-group"
   tool kafka-consumer-groups $at --list >"$out/groups"; ! grep -qx "$g" "$out/groups"
-  did kafka-tools group
+  kafka_tools_positions
+  group kafka-tools "$here/console.sh"
+  recreated kafka-tools kafka_tools_write kafka_tools_read
+}
+
+kafka_tools_write() { tool kafka-console-producer $at --topic "$1" >"$out/produced"; }
+kafka_tools_read() {
+  exec "$kafka" kafka-console-consumer $at --topic "$1" --from-beginning --formatter-property print.partition=true \
+    --formatter-property print.offset=true > >(sed -u 's/Partition:\([0-9]*\)\tOffset:\([0-9]*\)\t/record \1 \2 /')
+}
+
+# kafka_tools_positions seeks and looks up times in a topic whose times are known, and tells the lag of a group.
+kafka_tools_positions() {
+  local p time t=$run-tools-positions g=$run-positions
+  "$judge" make -n "$records" "$want"
+  "$work/kgo" produce "$bootstrap" "$t" zstd true "$want"
+  for p in 0 1 2; do
+    tool kafka-console-consumer $at --topic "$t" --partition "$p" --offset 100 --max-messages 1 --timeout-ms 60000 --formatter-property print.partition=true \
+      --formatter-property print.offset=true --formatter-property print.value=false | sed 's/Partition:\([0-9]*\)\tOffset:/seek \1 /'
+    tool kafka-consumer-groups $at --reset-offsets --group "$g" --topic "$t:$p" --to-offset $((50 * (p + 1))) --execute >"$out/reset"
+  done >"$out/positions"
+  for time in $("$judge" times "$want"); do
+    tool kafka-get-offsets $at --topic "$t" --time "$time" | awk -F: -v at="$time" '{print "time", at, $2, $3 == "" ? -1 : $3}'
+  done >>"$out/positions"
+  tool kafka-consumer-groups $at --describe --group "$g" | awk -v t="$t" '$2==t {print "lag", $3, $4, $5, $6}' >>"$out/positions"
+  echo "- pause" >>"$out/positions"
+  "$judge" positions -without pause "$want" <"$out/positions" >>"$results/kafka-tools.tsv"
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # run.sh [CLIENT...] has real clients of other people write to a broker and read back what they wrote.
-# Clients: kcat kafka-tools java-4.4.0 java-2.8.2 confluent-kafka franz-go kafkajs (default: all). Each is installed here.
+# Clients: those of everyone below (default: all). Each is installed here, and does what package conform under go/ says.
 #   RECORDS=100000        records that each client writes with each codec
 #   BOOTSTRAP=HOST:PORT   a broker that runs already; else BROKER=moldau (default) or kafka is started. PORT: 19492
 #   DOC=FILE              where the table of clients and features goes; docs/conformance.md if all clients ran on Moldau
@@ -8,12 +8,13 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 source "$here/../lib.sh"
-source "$here/clients.sh"
 records=${RECORDS:-100000} port=${PORT:-19492} run=c$$
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/moldau-conformance
 results=$work/results
+source "$here/clients.sh"
 mkdir -p "$cache" "$results"
-everyone=(kcat kafka-tools java-4.4.0 java-2.8.2 confluent-kafka franz-go kafkajs)
+everyone=(kcat kafka-tools java-4.4.0 java-4.3.1 java-3.9.1 java-2.8.2 confluent-kafka kafka-python aiokafka
+  franz-go sarama sarama-2.8 kafka-go confluent-kafka-go kafkajs confluent-kafka-javascript platformatic rdkafka)
 clients=("${@/%java-4.4/java-4.4.0}"); [ $# -gt 0 ] || clients=("${everyone[@]}")
 for client in "${clients[@]}"; do
   [[ " ${everyone[*]} " == *" $client "* ]] || die "no client $client; there are ${everyone[*]}"
@@ -22,14 +23,33 @@ for client in "${clients[@]}"; do : >"$results/$client.tsv"; done
 
 judge=$work/judge
 (cd "$root" && go build -o "$judge" ./test/conformance/judge)
+(cd "$here/go" && go build -o "$work/kgo" ./kgo)
 broker=${BROKER:-moldau}
+
+# start_broker starts it so that a deleted topic stays so: clients that ask for it would have it created. auto_create=true is for one that creates no other way.
+start_broker() {
+  local conf="auto.create.topics.enable=${auto_create:-false}"
+  local -x BROKER_CONF=$conf KAFKA_CONF=$conf
+  if [ "$broker" = kafka ]; then start_kafka "$work/broker" "$port"; else start_moldau "$work/broker" "$port"; fi
+  started=()
+  echo "$broker_pid" >"$work/pid" # a client's subshell starts it anew
+}
+# crash_broker kills the broker with SIGKILL, if it is ours, and starts it on what it left; it is back when it serves TOPIC.
+crash_broker() { # [TOPIC]
+  [ -z "${BOOTSTRAP:-}" ] || return 0
+  kill -9 "$(cat "$work/pid")"
+  while (echo >"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do sleep 0.05; done
+  start_broker
+  [ $# = 0 ] || "$work/kgo" ready "$bootstrap" "$1"
+}
+crash_survived() { # CLIENT
+  if [ -z "${BOOTSTRAP:-}" ]; then did "$1" "kill -9"; else did "$1" "kill -9" "not tried"; fi
+}
 if [ -n "${BOOTSTRAP:-}" ]; then
   broker=$BOOTSTRAP
-elif [ "$broker" = kafka ]; then
-  start_kafka "$work/broker" "$port"
 else
-  build_moldau
-  start_moldau "$work/broker" "$port"
+  [ "$broker" = kafka ] || build_moldau
+  start_broker
 fi
 bootstrap=${BOOTSTRAP:-127.0.0.1:$port}
 
@@ -52,11 +72,17 @@ done
 table() {
   echo "# Clients"
   echo
-  echo "Written by \`test/conformance/run.sh\` ($records records with each codec, read back and compared byte for byte)."
-  echo "What is read back is read by assignment. group: members of a group read every record once, one goes on where another has left."
-  echo "\"-\": the client's interface cannot say it, or the suite does not ask it."
+  echo "Written by \`test/conformance/run.sh\` at $(git -C "$root" describe --always --dirty --exclude '*'): $records records with each codec, read back and"
+  echo "compared byte for byte, with the last codec after a kill -9 of the broker. Broker: $broker."
   echo
-  local features=("create topic" text JSON binary keys headers nulls "near the limit" codecs idempotent "by timestamp" "reads back" group)
+  echo "- by timestamp, seek, pause, lag: offsets are looked up by time; reading goes on from another offset; a partition pauses while others are"
+  echo "  read; what was committed and how far that is from the end."
+  echo "- group: while records are written two members share a topic, one leaves and comes back, the other leaves, all leave, one goes on:"
+  echo "  every record is read, and none twice."
+  echo "- recreated topic: a topic is deleted and created again while one producer writes to it and one consumer reads it; both go on."
+  echo "- \"-\": the client does not offer it."
+  echo
+  local features=("create topic" text JSON binary keys headers nulls "near the limit" codecs idempotent "reads back" "kill -9" "by timestamp" seek pause lag group "recreated topic")
   printf '| client | result |'; printf ' %s |' "${features[@]}"; echo
   printf '| --- | --- |'; printf ' --- |%.0s' "${features[@]}"; echo
   local client f v
@@ -65,7 +91,6 @@ table() {
     printf '| %s | %s |' "$(cat "$results/$client.name" 2>/dev/null || echo "$client")" "$v"
     for f in "${features[@]}"; do
       v=$(awk -F'\t' -v f="$f" '$1==f {print $2}' "$results/$client.tsv" 2>/dev/null | tail -1)
-      [ "$f" = group ] && v=${v:--}
       printf ' %s |' "${v:-not reached}"
     done
     echo

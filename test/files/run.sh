@@ -68,7 +68,7 @@ check_offsets() { # LOGDIR
 if [ -n "${DUMP_ONLY:-}" ]; then check "$DUMP_ONLY" "$DUMP_ONLY" 0; exit; fi
 
 (cd "$root" && go build -o "$work/judge" ./test/conformance/judge)
-(cd "$root/test/conformance/kgo" && go build -o "$work/kgo" .)
+(cd "$root/test/conformance/go" && go build -o "$work/kgo" ./kgo)
 (cd "$root/test/bench" && go build -o "$work/bench" .)
 
 fill() { # PORT ROUND: small segments, every codec, idempotent producers, with and without compression
@@ -101,7 +101,7 @@ check "after kill -9 and a recovery" "$logdir" $((10 * records))
 start_kafka "$work/kafka" $((port + 10))
 "$work/judge" make -n "$records" "$work/want"
 for codec in none zstd; do
-  KEEP_TOPIC=1 "$work/kgo" "127.0.0.1:$((port + 10))" "adopted-$codec" "$codec" true "$work/want" "$work/got"
+  "$work/kgo" produce "127.0.0.1:$((port + 10))" "adopted-$codec" "$codec" true "$work/want"
 done
 stop_broker "$broker_pid"
 moldau_properties "$work/adopter" $((port + 20))
@@ -112,7 +112,7 @@ cp -r "$work"/kafka/node1/adopted-* "$work/adopter/node1/"
 "$moldau" topic adopt --config "$work/adopter/server.properties" "$work/adopter/node1"
 start_moldau "$work/adopter" $((port + 20))
 for codec in none zstd; do
-  READ_ONLY=1 "$work/kgo" "127.0.0.1:$((port + 20))" "adopted-$codec" "$codec" true "$work/want" "$work/got"
+  "$work/kgo" consume "127.0.0.1:$((port + 20))" "adopted-$codec" "$records" "$work/got"
   "$work/judge" compare "$work/want" "$work/got"
 done
 "$kafka" kafka-topics --bootstrap-server "127.0.0.1:$((port + 20))" --describe --topic adopted-none | grep -qF "TopicId: $id" ||
