@@ -3,7 +3,7 @@
 
 did() { printf '%s\t%s\n' "$2" "${3:-yes}" >>"$results/$1.tsv"; } # CLIENT FEATURE [WORD]
 name() { printf '%s' "$2" >"$results/$1.name"; }
-note() { echo "- $*" >>"$results/notes"; }
+note() { local client=$1; shift; echo "- $*" >>"$results/$client.notes"; } # CLIENT WORDS
 fetched() { # TOPIC: everything in it, as the judge reads it
   timeout 300 kcat -C -b "$bootstrap" -t "$1" -o beginning -e -q -X check.crcs=true -X fetch.message.max.bytes=2097152 -f "$("$judge" format)"
 }
@@ -94,12 +94,12 @@ client_confluent_kafka() { client_python confluent-kafka "confluent-kafka 2.16.0
 client_kafka_python() {
   local make=(-no-null-headers -key-or-value)
   client_python kafka-python "kafka-python 3.0.12" with_kafka_python.py kafka-python==3.0.12 lz4 zstandard python-snappy
-  note "kafka-python writes no header without a value, and no record that has neither a key nor a value."
+  note kafka-python "kafka-python writes no header without a value, and no record that has neither a key nor a value."
 }
 client_aiokafka() {
   local make=(-key-or-value)
   client_python aiokafka "aiokafka 0.14.0" with_aiokafka.py aiokafka==0.14.0 cramjam
-  note "aiokafka writes no record that has neither a key nor a value."
+  note aiokafka "aiokafka writes no record that has neither a key nor a value."
 }
 
 client_go() { # CLIENT PROGRAM MODULE NAME
@@ -113,7 +113,7 @@ client_sarama_2_8() { export SARAMA_VERSION=2.8.0; client_go sarama-2.8 sarama g
 client_kafka_go() {
   local idempotence=no without=pause compare=-empty-is-null
   client_go kafka-go segmentio github.com/segmentio/kafka-go segmentio/kafka-go
-  note "segmentio/kafka-go reads what is empty as null; what it writes another client reads right."
+  note kafka-go "segmentio/kafka-go reads what is empty as null; what it writes another client reads right."
 }
 client_confluent_kafka_go() {
   needs gcc gcc
@@ -139,14 +139,14 @@ client_kafkajs() {
   NODE_PATH=$cache/npm-kafkajs/node_modules NODE24=$node24 library kafkajs bash -c '
     node=node; [ "${CODEC:-}" = zstd ] && node=$NODE24
     exec "$node" "$@"' node "$here/js/kafkajs.js"
-  note "KafkaJS writes no header without a value, and reads in groups only; zstd is Node's own, 22.15 or newer."
+  note kafkajs "KafkaJS writes no header without a value, and reads in groups only; zstd is Node's own, 22.15 or newer."
 }
 client_confluent_kafka_javascript() {
   name confluent-kafka-javascript "confluent-kafka-javascript 1.10.1"
   packages libssl-dev libsasl2-dev libzstd-dev liblz4-dev libcurl4-openssl-dev zlib1g-dev
   CKJS_LINKING=dynamic npm_install confluent @confluentinc/kafka-javascript@1.10.1
   local make=(-no-null-headers)
-  note "confluent-kafka-javascript writes no header without a value."
+  note confluent-kafka-javascript "confluent-kafka-javascript writes no header without a value."
   NODE_PATH=$cache/npm-confluent/node_modules library confluent-kafka-javascript node "$here/js/confluent.js"
 }
 client_platformatic() {
@@ -154,7 +154,7 @@ client_platformatic() {
   npm_install node24 node@24
   npm_install platformatic @platformatic/kafka@2.12.1
   local without=pause hand_over=-at-least-once
-  note "@platformatic/kafka delivers what a fetch brings under way while the group rebalances: some records are read again."
+  note platformatic "@platformatic/kafka delivers what a fetch brings under way while the group rebalances: some records are read again."
   NODE_PATH=$cache/npm-platformatic/node_modules library platformatic "$node24" "$here/js/platformatic.js"
 }
 
@@ -198,7 +198,7 @@ client_kcat() {
     timeout 120 kcat -b "$bootstrap" -X auto.offset.reset=earliest -G "$run-kcat-group" -c "$n" -q -f '%o\n' "$run-kcat-none"
   done | cmp - <(seq 0 $((records - 1)))
   did kcat group "one after the other"
-  note "kcat drops the record in its hand when a signal ends it, so no two of them share a group here."
+  note kcat "kcat drops the record in its hand when a signal ends it, so no two of them share a group here."
   kcat_positions
   crash_broker "$run-kcat-positions"
   recreated kcat kcat_writes kcat -C -b "$bootstrap" -X auto.offset.reset=earliest -o beginning -q -u -f 'record %p %o %s\n' -t
@@ -310,7 +310,7 @@ kafka_tools_offsets() {
   tail -1 "$out/perf"
   [ "$(offsets "$t-perf" -1)" = "$records" ]
   tool kafka-topics $at --delete --topic "$t-perf"
-  note "The console tools write to a topic of one partition, and only text: values are lines."
+  note kafka-tools "The console tools write to a topic of one partition, and only text: values are lines."
   kafka_tools_group
 }
 
@@ -357,7 +357,8 @@ kafka_tools_positions() {
     tool kafka-consumer-groups $at --reset-offsets --group "$g" --topic "$t:$p" --to-offset $((50 * (p + 1))) --execute >"$out/reset"
   done >"$out/positions"
   for time in $("$judge" times "$want"); do
-    tool kafka-get-offsets $at --topic "$t" --time "$time" | awk -F: -v at="$time" '{print "time", at, $2, $3 == "" ? -1 : $3}'
+    tool kafka-get-offsets $at --topic "$t" --time "$time" | awk -F: -v at="$time" '
+      $3 != "" {found[$2] = $3} END {for (p = 0; p < 3; p++) print "time", at, p, p in found ? found[p] : -1}'
   done >>"$out/positions"
   tool kafka-consumer-groups $at --describe --group "$g" | awk -v t="$t" '$2==t {print "lag", $3, $4, $5, $6}' >>"$out/positions"
   echo "- pause" >>"$out/positions"

@@ -4,7 +4,7 @@
 set -euo pipefail
 kafka=$(dirname "$0")/../kafka/kafka.sh
 "$kafka" kafka-console-consumer --bootstrap-server "$2" --topic "$3" --group "$4" --from-beginning \
-  --command-property session.timeout.ms=6000 --command-property heartbeat.interval.ms=500 --formatter-property print.partition=true \
+  --command-property session.timeout.ms=30000 --command-property heartbeat.interval.ms=500 --formatter-property print.partition=true \
   --formatter-property print.offset=true --formatter-property print.value=false > >(sed -u 's/Partition:\([0-9]*\)\tOffset:/\1 /') &
 consumer=$!
 cat >/dev/null

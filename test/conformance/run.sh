@@ -3,14 +3,16 @@
 # Clients: those of everyone below (default: all). Each is installed here, and does what package conform under go/ says.
 #   RECORDS=100000        records that each client writes with each codec
 #   BOOTSTRAP=HOST:PORT   a broker that runs already; else BROKER=moldau (default) or kafka is started. PORT: 19492
-#   DOC=FILE              where the table of clients and features goes; docs/conformance.md if all clients ran on Moldau
+#   RESULTS=DIR           what each client did; with it a run may be continued, or repeated for some clients
+#   DOC=FILE              where the table of clients and features goes; docs/conformance.md if all clients passed on Moldau
 # Exit status 1 where anything failed. A client that fails does not stop the others.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 source "$here/../lib.sh"
 records=${RECORDS:-100000} port=${PORT:-19492} run=c$$
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/moldau-conformance
-results=$work/results
+results=${RESULTS:-$work/results}
+commit=$(git -C "$root" describe --always --dirty --exclude '*')
 source "$here/clients.sh"
 mkdir -p "$cache" "$results"
 everyone=(kcat kafka-tools java-4.4.0 java-4.3.1 java-3.9.1 java-2.8.2 confluent-kafka kafka-python aiokafka
@@ -19,7 +21,13 @@ clients=("${@/%java-4.4/java-4.4.0}"); [ $# -gt 0 ] || clients=("${everyone[@]}"
 for client in "${clients[@]}"; do
   [[ " ${everyone[*]} " == *" $client "* ]] || die "no client $client; there are ${everyone[*]}"
 done
-for client in "${clients[@]}"; do : >"$results/$client.tsv"; done
+[ "$(cat "$results/records" 2>/dev/null || echo "$records")" = "$records" ] || die "$results is of runs with $(cat "$results/records") records"
+echo "$records" >"$results/records"
+for client in "${clients[@]}"; do
+  rm -f "$results/$client".*
+  : >"$results/$client.tsv"
+  echo "$commit" >"$results/$client.commit"
+done
 
 judge=$work/judge
 (cd "$root" && go build -o "$judge" ./test/conformance/judge)
@@ -32,6 +40,7 @@ start_broker() {
   local -x BROKER_CONF=$conf KAFKA_CONF=$conf
   if [ "$broker" = kafka ]; then start_kafka "$work/broker" "$port"; else start_moldau "$work/broker" "$port"; fi
   started=()
+  disown "$broker_pid" 2>/dev/null || true # that it is killed is no news
   echo "$broker_pid" >"$work/pid" # a client's subshell starts it anew
 }
 # crash_broker kills the broker with SIGKILL, if it is ours, and starts it on what it left; it is back when it serves TOPIC.
@@ -60,19 +69,24 @@ for client in "${clients[@]}"; do
   # A subshell in the background: the first command that fails ends this client and none else (in an if, set -e is void).
   (trap - EXIT; set -e; client_"${client//[-.]/_}") >"$results/$client.log" 2>&1 &
   if wait $!; then
+    touch "$results/$client.passed"
     say "   passed in $((SECONDS - begun)) s"
   else
     status=1
-    echo "FAILED" >"$results/$client.failed"
     say "   FAILED after $((SECONDS - begun)) s:"
     tail -15 "$results/$client.log" >&2
   fi
 done
 
+all_passed() {
+  local client
+  for client in "${everyone[@]}"; do [ -f "$results/$client.passed" ] || return 1; done
+}
+
 table() {
   echo "# Clients"
   echo
-  echo "Written by \`test/conformance/run.sh\` at $(git -C "$root" describe --always --dirty --exclude '*'): $records records with each codec, read back and"
+  echo "Written by \`test/conformance/run.sh\`: $records records with each codec, read back and"
   echo "compared byte for byte, with the last codec after a kill -9 of the broker. Broker: $broker."
   echo
   echo "- by timestamp, seek, pause, lag: offsets are looked up by time; reading goes on from another offset; a partition pauses while others are"
@@ -83,22 +97,24 @@ table() {
   echo "- \"-\": the client does not offer it."
   echo
   local features=("create topic" text JSON binary keys headers nulls "near the limit" codecs idempotent "reads back" "kill -9" "by timestamp" seek pause lag group "recreated topic")
-  printf '| client | result |'; printf ' %s |' "${features[@]}"; echo
-  printf '| --- | --- |'; printf ' --- |%.0s' "${features[@]}"; echo
+  printf '| client | commit | result |'; printf ' %s |' "${features[@]}"; echo
+  printf '| --- | --- | --- |'; printf ' --- |%.0s' "${features[@]}"; echo
   local client f v
-  for client in "${clients[@]}"; do
-    v=passed; [ -f "$results/$client.failed" ] && v=FAILED
-    printf '| %s | %s |' "$(cat "$results/$client.name" 2>/dev/null || echo "$client")" "$v"
+  for client in "${everyone[@]}"; do
+    [ -f "$results/$client.commit" ] || continue
+    v=FAILED; [ -f "$results/$client.passed" ] && v=passed
+    printf '| %s | %s | %s |' "$(cat "$results/$client.name" 2>/dev/null || echo "$client")" "$(cat "$results/$client.commit")" "$v"
     for f in "${features[@]}"; do
       v=$(awk -F'\t' -v f="$f" '$1==f {print $2}' "$results/$client.tsv" 2>/dev/null | tail -1)
       printf ' %s |' "${v:-not reached}"
     done
     echo
   done
-  if [ -s "$results/notes" ]; then echo; sort -u "$results/notes"; fi
+  echo
+  cat "$results"/*.notes 2>/dev/null | sort -u
 }
 doc=${DOC:-}
-if [ -z "$doc" ] && [ $# -eq 0 ] && [ "$broker" = moldau ] && [ "$status" = 0 ]; then doc=$root/docs/conformance.md; fi
+if [ -z "$doc" ] && [ "$broker" = moldau ] && all_passed; then doc=$root/docs/conformance.md; fi
 if [ -n "$doc" ]; then
   mkdir -p "$(dirname "$doc")"
   table >"$doc"

@@ -59,7 +59,7 @@ public class Conform {
         config.put("check.crcs", true);
         if (group != null) {
             config.put("group.id", group);
-            config.put("session.timeout.ms", 6000);
+            config.put("session.timeout.ms", 30000);
             config.put("heartbeat.interval.ms", 500);
         }
         return new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer());

@@ -42,7 +42,7 @@ async function produce(bootstrap, topic, codec, idempotent, want) {
 
 async function join(kafka, topic, groupId, options) {
   const consumer = kafka.consumer({
-    kafkaJS: { groupId, fromBeginning: true, autoCommit: false, sessionTimeout: 6000, heartbeatInterval: 500 }, 'check.crcs': true, ...options,
+    kafkaJS: { groupId, fromBeginning: true, autoCommit: false, sessionTimeout: 30000, heartbeatInterval: 500 }, 'check.crcs': true, ...options,
   });
   await consumer.connect();
   await consumer.subscribe({ topics: [topic] });

@@ -49,7 +49,7 @@ async function produce(bootstrap, topic, codec, idempotent, want) {
 }
 
 async function join(kafka, topic, groupId) {
-  const consumer = kafka.consumer({ groupId, sessionTimeout: 6000, heartbeatInterval: 500, rebalanceTimeout: 10_000, maxWaitTimeInMs: 200, allowAutoTopicCreation: false });
+  const consumer = kafka.consumer({ groupId, sessionTimeout: 30000, heartbeatInterval: 500, rebalanceTimeout: 30_000, maxWaitTimeInMs: 200, allowAutoTopicCreation: false });
   await consumer.connect();
   await consumer.subscribe({ topics: [topic], fromBeginning: true });
   return consumer;

@@ -29,7 +29,7 @@ async function produce(bootstrap, topic, codec, idempotent, want) {
 }
 
 const newConsumer = (bootstrap, groupId) => new Consumer({
-  ...base(bootstrap), groupId, autocommit: false, sessionTimeout: 6000, rebalanceTimeout: 10_000, heartbeatInterval: 500, maxWaitTime: 200,
+  ...base(bootstrap), groupId, autocommit: false, sessionTimeout: 30000, rebalanceTimeout: 30_000, heartbeatInterval: 500, maxWaitTime: 200,
 });
 const fromEarliest = (consumer, topic) => consumer.consume({ topics: [topic], mode: 'committed', fallbackMode: 'earliest' });
 
@@ -41,27 +41,28 @@ async function consume(bootstrap, topic, count, got) {
   await consumer.close(true);
 }
 
-// member commits what it has, and then prints it: this client drops nothing of what it fetched when partitions are taken
-// away. What the broker lets commit under the generation that fetched it nobody else reads.
+// member prints what it reads, and commits it where the client has nothing more at hand. What a fetch brings while the group
+// rebalances this client delivers as if nothing were: such records are read again by who has the partition then.
 async function member(bootstrap, topic, groupId) {
   const consumer = newConsumer(bootstrap, groupId);
   const stream = await fromEarliest(consumer, topic);
   let leaving = false;
   conform.stdinEnds().then(() => { leaving = true; return stream.close(); });
-  let batch = [];
+  const last = new Map();
+  let lines = '';
   for await (const m of stream) {
-    if (leaving) break;
-    batch.push(m);
-    if (stream.readableLength > 0 && batch.length < 1000) continue;
-    const mine = batch.filter((b) => b.metadata.consumer.generationId === consumer.generationId);
-    batch = [];
-    const last = new Map(mine.map((b) => [b.partition, b]));
-    if (!last.size || !consumer.isActive()) continue;
+    lines += `${m.partition} ${m.offset}\n`;
+    last.set(m.partition, m);
+    if (stream.readableLength > 0 && lines.length < 10_000) continue;
+    process.stdout.write(lines);
+    lines = '';
     try {
       await consumer.commit({ offsets: [...last.values()].map((b) => ({ topic, partition: b.partition, offset: b.offset + 1n, leaderEpoch: b.leaderEpoch })) });
-    } catch (e) { console.error('member:', e.message); continue; }
-    process.stdout.write(mine.map((b) => `${b.partition} ${b.offset}\n`).join(''));
+    } catch (e) { console.error('member:', e.message); }
+    last.clear();
+    if (leaving) break;
   }
+  process.stdout.write(lines);
   await consumer.close(true);
 }
 

@@ -71,7 +71,7 @@ async def consume(bootstrap, topic, count, got):
 
 
 async def member(bootstrap, topic, group):
-    consumer = new_consumer(bootstrap, group_id=group, session_timeout_ms=6000, heartbeat_interval_ms=500)
+    consumer = new_consumer(bootstrap, group_id=group, session_timeout_ms=30000, heartbeat_interval_ms=500)
     leave, following = conform.stdin_ends(), {}
     one_at_a_time = asyncio.Lock()  # the client calls the listener beside the loop below
 

@@ -22,7 +22,7 @@ def new_producer(bootstrap, codec="none", idempotent=True):
 def new_consumer(bootstrap, group="unused"):
     return Consumer({
         "bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": False,
-        "check.crcs": True, "session.timeout.ms": 6000, "heartbeat.interval.ms": 500,
+        "check.crcs": True, "session.timeout.ms": 30000, "heartbeat.interval.ms": 500,
     })
 
 

@@ -57,7 +57,7 @@ def consume(bootstrap, topic, count, got):
 
 
 def member(bootstrap, topic, group):
-    consumer = new_consumer(bootstrap, group_id=group, session_timeout_ms=6000, heartbeat_interval_ms=500)
+    consumer = new_consumer(bootstrap, group_id=group, session_timeout_ms=30000, heartbeat_interval_ms=500)
     leave, following = conform.stdin_ends(), {}
 
     def commit():

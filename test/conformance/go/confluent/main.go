@@ -48,7 +48,7 @@ func newProducer(bootstrap, codec string, idempotent bool) (*kafka.Producer, err
 func newConsumer(bootstrap, group string) (*kafka.Consumer, error) {
 	return kafka.NewConsumer(&kafka.ConfigMap{
 		"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": false, "auto.offset.reset": "earliest",
-		"check.crcs": true, "session.timeout.ms": 6000, "heartbeat.interval.ms": 500,
+		"check.crcs": true, "session.timeout.ms": 30000, "heartbeat.interval.ms": 500,
 	})
 }
 

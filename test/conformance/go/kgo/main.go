@@ -171,7 +171,7 @@ func consume(ctx context.Context, args []string) error {
 // member lets go of partitions between two polls only, when everything is committed.
 func member(ctx context.Context, args []string) error {
 	cl, err := dial(args[0], kgo.ConsumeTopics(args[1]), kgo.ConsumerGroup(args[2]), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.SessionTimeout(6*time.Second), kgo.HeartbeatInterval(500*time.Millisecond))
+		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.SessionTimeout(30*time.Second), kgo.HeartbeatInterval(500*time.Millisecond))
 	if err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ func config() (*sarama.Config, error) {
 	c.Consumer.Return.Errors = true
 	c.Consumer.Offsets.Initial = sarama.OffsetOldest
 	c.Consumer.Offsets.AutoCommit.Enable = false
-	c.Consumer.Group.Session.Timeout = 6 * time.Second
+	c.Consumer.Group.Session.Timeout = 30 * time.Second
 	c.Consumer.Group.Heartbeat.Interval = 500 * time.Millisecond
 	return c, nil
 }

@@ -132,7 +132,7 @@ func member(ctx context.Context, args []string) error {
 	bootstrap, topic := args[0], args[1]
 	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
 		ID: args[2], Brokers: []string{bootstrap}, Topics: []string{topic}, StartOffset: kafka.FirstOffset,
-		SessionTimeout: 6 * time.Second, HeartbeatInterval: 500 * time.Millisecond,
+		SessionTimeout: 30 * time.Second, HeartbeatInterval: 500 * time.Millisecond,
 	})
 	if err != nil {
 		return err

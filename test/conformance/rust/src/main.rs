@@ -229,7 +229,7 @@ fn new_consumer(bootstrap: &str, topic: &str, group: &str) -> Result<BaseConsume
         .set("auto.offset.reset", "earliest")
         .set("enable.auto.commit", "false")
         .set("check.crcs", "true")
-        .set("session.timeout.ms", "6000")
+        .set("session.timeout.ms", "30000")
         .set("heartbeat.interval.ms", "500")
         .create_with_context(progress)?)
 }
