@@ -9,7 +9,10 @@ async function withAdmin(bootstrap, use) {
   try { return await use(admin); } finally { await admin.close(); }
 }
 
-const create = (admin, topic) => admin.createTopics({ topics: [topic], partitions: conform.partitions, replicas: 1, configs: [{ name: 'retention.ms', value: '-1' }] });
+async function create(admin, topic) {
+  await admin.createTopics({ topics: [topic], partitions: conform.partitions, replicas: 1, configs: [{ name: 'retention.ms', value: '-1' }] });
+  while (!(await admin.listTopics()).includes(topic)); // a broker may take a moment until all of its parts know it
+}
 
 const newProducer = (bootstrap, codec, idempotent) => new Producer({
   ...base(bootstrap), acks: ProduceAcks.ALL, idempotent, ...(codec !== 'none' && { compression: codec }),
