@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# run.sh [SUITE...] runs suites that others wrote, unchanged, from the packages that carry them: kgo, kafka-go (default: both).
+# SUITE.txt lists what has to pass; it may only grow. What passes besides is printed.
+#   BROKER=moldau|kafka   what they run against; PORT: 19792
+# kafka-go's tests dial localhost:9092 whatever one says: they run in a network namespace of their own, which takes root.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+source "$here/../lib.sh"
+suites=("$@"); [ $# -gt 0 ] || suites=(kgo kafka-go)
+broker=${BROKER:-moldau}
+
+# What each suite is, the tests of it that ask a broker for nothing but what is in question here, and what they want of it.
+# Left out of kgo: transactions, share groups, SCRAM, and what needs no broker. Left out of kafka-go: SASL and transactions.
+suite_kgo() {
+  package=github.com/twmb/franz-go/pkg/kgo
+  tests='^(TestUnknownGroupOffsetFetchPinned|TestProcessHooks|TestPing|TestIssue[0-9]+|TestConsume.*|TestDirectPartitionPurge|TestAddRemovePartitions|TestPauseIssue.*|TestPooling|TestGroupSimple|TestHookPollStart|TestLookbackMilli|TestGroupETL|TestClient_Produce.*)$'
+  conf=$'num.partitions=3'
+  export KGO_SEEDS=127.0.0.1:$port KGO_TEST_RF=1 KGO_TEST_RECORDS=${KGO_TEST_RECORDS:-20000} KGO_LOG_LEVEL=none
+}
+suite_kafka_go() {
+  package=github.com/segmentio/kafka-go
+  tests=.
+  conf=$'auto.create.topics.enable=true\nmessage.max.bytes=200000000'
+  export KAFKA_VERSION=4.3.1
+}
+
+# run_suite starts a broker, runs the suite, and compares what passed with the list.
+run_suite() { # SUITE
+  local suite=$1 port=${PORT:-19792} package tests conf
+  "suite_${suite//-/_}"
+  if [ "$suite" = kafka-go ]; then port=9092; fi
+  export BROKER_CONF=$conf KAFKA_CONF=$conf
+  if [ "$broker" = kafka ]; then start_kafka "$work/$suite" "$port"; else start_moldau "$work/$suite" "$port"; fi
+  say "== $suite"
+  (cd "$here" && go test -v -count=1 -timeout 25m -run "$tests" "$package") >"$work/$suite.log" 2>&1 || true
+  stop_broker "$broker_pid"
+  sed -n 's/^ *--- PASS: \([^ ]*\) .*/\1/p' "$work/$suite.log" | sort -u >"$work/$suite.passed"
+  sed -n 's/^ *--- FAIL: \([^ ]*\) .*/\1/p' "$work/$suite.log" | sort -u >"$work/$suite.failed"
+  say "   $(wc -l <"$work/$suite.passed") tests passed on $broker, $(wc -l <"$work/$suite.failed") failed, $(grep -c . "$here/$suite.txt") have to pass"
+  comm -13 <(sort -u "$here/$suite.txt") "$work/$suite.passed" | sed 's/^/   passes, not listed: /' >&2
+  comm -23 <(sort -u "$here/$suite.txt") "$work/$suite.passed" >"$work/$suite.missing"
+  if [ -s "$work/$suite.missing" ]; then
+    sed 's/^/   listed, did not pass: /' "$work/$suite.missing" >&2
+    KEEP=1
+    return 1
+  fi
+}
+
+[ "$broker" = kafka ] || build_moldau
+if [ "${1:-}" = --inside ]; then # the namespace
+  ip link set lo up
+  suites=(kafka-go)
+  run_suite kafka-go
+  exit
+fi
+status=0
+for suite in "${suites[@]}"; do
+  if [ "$suite" = kafka-go ]; then
+    BROKER_BIN=${moldau:-} unshare --net "$0" --inside || status=1
+  else
+    run_suite "$suite" || status=1
+  fi
+done
+exit "$status"
