@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 BIN := bin/moldau
 
-.PHONY: all build run test race lint docs conformance frameworks oracle oracle-record behaviour crash bench weight groups files compaction badinput fuzz full clean
+.PHONY: all build run test race lint docs conformance suites frameworks oracle oracle-record behaviour crash bench weight groups files compaction badinput fuzz full clean
 
 all: build
 
@@ -32,11 +32,14 @@ oracle:             ## every advertised (API, version) against Apache Kafka's re
 behaviour:          ## scenarios of clients, against Apache Kafka and against Moldau
 	test/behaviour/run.sh
 
-conformance:        ## clients that other people wrote; RECORDS=1000 for a short run, CLIENTS="kcat java-4.4" for some
+conformance:        ## clients that other people wrote; RECORDS=1000 for a short run, CLIENTS="kcat java-4.4.0" for some
 	test/conformance/run.sh $(CLIENTS)
 
 frameworks:         ## frameworks that other people wrote, against a batch computation; FRAMEWORKS="spark" for some
 	test/frameworks/run.sh $(FRAMEWORKS)
+
+suites:             ## suites that other people wrote, from the packages that carry them; SUITES="kgo" for some
+	test/suites/run.sh $(SUITES)
 
 crash:              ## kill -9 under load, and power cuts simulated
 	test/crash/run.sh
@@ -64,7 +67,7 @@ FUZZTIME ?= 60s
 fuzz:               ## each fuzz target for FUZZTIME
 	./.ci/fuzz $(FUZZTIME)
 
-full: test race lint fuzz oracle behaviour conformance frameworks files compaction badinput groups crash weight bench   ## all acceptance
+full: test race lint fuzz oracle behaviour conformance suites frameworks files compaction badinput groups crash weight bench   ## all acceptance
 
 clean:
 	rm -rf bin

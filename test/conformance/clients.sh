@@ -22,6 +22,7 @@ java_home() { # the directory of java and javac
 #   idempotence=no    the client has no idempotent producer      without=pause   what else it does not offer, with commas
 #   codecs="..."      the codecs it has                          make=(...)      more arguments of judge make
 #   compare=-empty-is-null     how it reads is not how it writes; then franz-go reads what it wrote too
+#   consumer_protocol=yes      it has the consumer protocol of KIP-848
 #   hand_over=-at-least-once   it cannot hand partitions over without reading some records again
 library() { # CLIENT COMMAND...
   local client=$1 codec last idempotent topic want=$work/$1.want; shift
@@ -57,10 +58,15 @@ library() { # CLIENT COMMAND...
   rm -f "$want"
 }
 
-# group has members come and go: the program's verb member, or what does as it does.
+# group has members come and go, by each protocol that the client has: the program's verb member, or what does as it does.
 group() { # CLIENT COMMAND...
-  local client=$1; shift
-  "$judge" group ${hand_over:-} "$work/kgo" load "$bootstrap" "$run-$client-group" -- "$@" member "$bootstrap" "$run-$client-group" "$run-$client" >>"$results/$client.tsv"
+  local client=$1 protocol topic; shift
+  for protocol in classic ${consumer_protocol:+consumer}; do
+    topic=$run-$client-$protocol
+    "$judge" group ${hand_over:-} "$work/kgo" load "$bootstrap" "$topic" -- "$@" member "$bootstrap" "$topic" "$topic" "$protocol" |
+      sed "s/^group/group, $protocol/" >>"$results/$client.tsv"
+  done
+  [ -n "${consumer_protocol:-}" ] || did "$client" "group, consumer" -
 }
 
 client_java() { # VERSION
@@ -75,8 +81,18 @@ client_java() { # VERSION
   "$bin/javac" -d "$work/java-$version" -cp "$jars/*" "$here/java/Conform.java"
   library "java-$version" "$bin/java" -Xmx700m -cp "$work/java-$version:$jars/*" Conform
 }
-client_java_4_4_0() { client_java 4.4.0; }
-client_java_4_3_1() { client_java 4.3.1; }
+client_java_4_4_0() {
+  local consumer_protocol=yes
+  client_java 4.4.0
+  java_groups 4.4.0
+}
+client_java_4_3_1() { local consumer_protocol=yes; client_java 4.3.1; }
+java_groups() { # VERSION: groups by regular expression, with a static member, and one on its way from one protocol to the other
+  local version=$1 bin jars=$cache/java-$1
+  bin=$(java_home)
+  "$bin/javac" -d "$work/java-$version" -cp "$jars/*" "$here/java/Group.java"
+  timeout 600 "$bin/java" -Xmx700m -cp "$work/java-$version:$jars/*" Group "$bootstrap" "$run-java-groups" "$records" classic consumer pattern upgrade
+}
 client_java_3_9_1() { client_java 3.9.1; }
 client_java_2_8_2() { client_java 2.8.2; }
 
@@ -90,7 +106,7 @@ client_python() { # CLIENT NAME PROGRAM REQUIREMENT...
   fi
   library "$client" "$venv/bin/python" "$program"
 }
-client_confluent_kafka() { client_python confluent-kafka "confluent-kafka 2.16.0 (Python)" with_confluent.py confluent-kafka==2.16.0; }
+client_confluent_kafka() { local consumer_protocol=yes; client_python confluent-kafka "confluent-kafka 2.16.0 (Python)" with_confluent.py confluent-kafka==2.16.0; }
 client_kafka_python() {
   local make=(-no-null-headers -key-or-value)
   client_python kafka-python "kafka-python 3.0.12" with_kafka_python.py kafka-python==3.0.12 lz4 zstandard python-snappy
@@ -107,7 +123,7 @@ client_go() { # CLIENT PROGRAM MODULE NAME
   (cd "$here/go" && go build -o "$work/go-$2" "./$2")
   library "$1" "$work/go-$2"
 }
-client_franz_go() { client_go franz-go kgo github.com/twmb/franz-go franz-go; }
+client_franz_go() { local consumer_protocol=yes; client_go franz-go kgo github.com/twmb/franz-go franz-go; }
 client_sarama() { client_go sarama sarama github.com/IBM/sarama sarama ", newest version"; }
 client_sarama_2_8() { export SARAMA_VERSION=2.8.0; client_go sarama-2.8 sarama github.com/IBM/sarama sarama ", V2_8_0_0"; }
 client_kafka_go() {
@@ -118,6 +134,7 @@ client_kafka_go() {
 client_confluent_kafka_go() {
   needs gcc gcc
   export CGO_ENABLED=1
+  local consumer_protocol=yes
   client_go confluent-kafka-go confluent github.com/confluentinc/confluent-kafka-go/v2 confluent-kafka-go
 }
 
@@ -145,7 +162,7 @@ client_confluent_kafka_javascript() {
   name confluent-kafka-javascript "confluent-kafka-javascript 1.10.1"
   packages libssl-dev libsasl2-dev libzstd-dev liblz4-dev libcurl4-openssl-dev zlib1g-dev
   CKJS_LINKING=dynamic npm_install confluent @confluentinc/kafka-javascript@1.10.1
-  local make=(-no-null-headers)
+  local make=(-no-null-headers) consumer_protocol=yes
   note confluent-kafka-javascript "confluent-kafka-javascript writes no header without a value."
   NODE_PATH=$cache/npm-confluent/node_modules library confluent-kafka-javascript node "$here/js/confluent.js"
 }
@@ -153,7 +170,7 @@ client_platformatic() {
   name platformatic "@platformatic/kafka 2.12.1"
   npm_install node24 node@24
   npm_install platformatic @platformatic/kafka@2.12.1
-  local without=pause hand_over=-at-least-once
+  local without=pause hand_over=-at-least-once consumer_protocol=yes
   note platformatic "@platformatic/kafka delivers what a fetch brings under way while the group rebalances: some records are read again."
   NODE_PATH=$cache/npm-platformatic/node_modules library platformatic "$node24" "$here/js/platformatic.js"
 }
@@ -163,6 +180,7 @@ client_rdkafka() {
   needs cmake cmake; needs g++ g++
   packages libssl-dev libcurl4-openssl-dev
   (cd "$here/rust" && CARGO_TARGET_DIR=$cache/rust nice cargo build -q --release --locked -j1)
+  local consumer_protocol=yes
   library rdkafka "$cache/rust/release/conform"
 }
 
@@ -197,7 +215,7 @@ client_kcat() {
   for n in $((records / 2)) $((records - records / 2)); do
     timeout 120 kcat -b "$bootstrap" -X auto.offset.reset=earliest -G "$run-kcat-group" -c "$n" -q -f '%o\n' "$run-kcat-none"
   done | cmp - <(seq 0 $((records - 1)))
-  did kcat group "one after the other"
+  did kcat "group, classic" "one after the other"; did kcat "group, consumer" -
   note kcat "kcat drops the record in its hand when a signal ends it, so no two of them share a group here."
   kcat_positions
   crash_broker "$run-kcat-positions"
@@ -336,6 +354,7 @@ kafka_tools_group() {
   tool kafka-consumer-groups $at --delete --group "$g" >"$out/deleted-group"
   tool kafka-consumer-groups $at --list >"$out/groups"; ! grep -qx "$g" "$out/groups"
   kafka_tools_positions
+  local consumer_protocol=yes
   group kafka-tools "$here/console.sh"
   recreated kafka-tools kafka_tools_write kafka_tools_read
 }

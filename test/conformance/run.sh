@@ -96,7 +96,7 @@ table() {
   echo "- recreated topic: a topic is deleted and created again while one producer writes to it and one consumer reads it; both go on."
   echo "- \"-\": the client does not offer it."
   echo
-  local features=("create topic" text JSON binary keys headers nulls "near the limit" codecs idempotent "reads back" "kill -9" "by timestamp" seek pause lag group "recreated topic")
+  local features=("create topic" text JSON binary keys headers nulls "near the limit" codecs idempotent "reads back" "kill -9" "by timestamp" seek pause lag "group, classic" "group, consumer" "recreated topic")
   printf '| client | commit | result |'; printf ' %s |' "${features[@]}"; echo
   printf '| --- | --- | --- |'; printf ' --- |%.0s' "${features[@]}"; echo
   local client f v

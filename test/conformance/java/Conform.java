@@ -28,7 +28,7 @@ public class Conform {
         switch (a[0]) {
             case "produce": produce(bootstrap, topic, a[3], Boolean.parseBoolean(a[4]), a[5]); break;
             case "consume": consume(bootstrap, topic, Long.parseLong(a[3]), a[4]); break;
-            case "member": member(bootstrap, topic, a[3]); break;
+            case "member": member(bootstrap, topic, a[3], a[4]); break;
             case "positions": positions(bootstrap, topic, a[3], Arrays.copyOfRange(a, 4, a.length)); break;
             case "recreate": recreate(bootstrap, topic); break;
             default: throw new IllegalArgumentException(a[0]);
@@ -51,7 +51,7 @@ public class Conform {
         return new KafkaProducer<>(config, new ByteArraySerializer(), new ByteArraySerializer());
     }
 
-    static KafkaConsumer<byte[], byte[]> newConsumer(String bootstrap, String group) {
+    static KafkaConsumer<byte[], byte[]> newConsumer(String bootstrap, String group, String protocol) {
         Map<String, Object> config = new HashMap<>();
         config.put("bootstrap.servers", bootstrap);
         config.put("enable.auto.commit", false);
@@ -59,8 +59,12 @@ public class Conform {
         config.put("check.crcs", true);
         if (group != null) {
             config.put("group.id", group);
-            config.put("session.timeout.ms", 30000);
-            config.put("heartbeat.interval.ms", 500);
+            if (protocol.equals("classic")) {
+                config.put("session.timeout.ms", 30000);
+                config.put("heartbeat.interval.ms", 500);
+            } else {
+                config.put("group.protocol", protocol);
+            }
         }
         return new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer());
     }
@@ -96,7 +100,7 @@ public class Conform {
     }
 
     static void consume(String bootstrap, String topic, long total, String got) throws Exception {
-        try (KafkaConsumer<byte[], byte[]> consumer = newConsumer(bootstrap, null);
+        try (KafkaConsumer<byte[], byte[]> consumer = newConsumer(bootstrap, null, "classic");
              DataOutputStream out = new DataOutputStream(new BufferedOutputStream(new FileOutputStream(got), 1 << 20))) {
             List<TopicPartition> all = allOf(topic);
             consumer.assign(all);
@@ -117,7 +121,7 @@ public class Conform {
         }
     }
 
-    static void member(String bootstrap, String topic, String group) throws Exception {
+    static void member(String bootstrap, String topic, String group, String protocol) throws Exception {
         AtomicBoolean leave = new AtomicBoolean();
         Thread stdin = new Thread(() -> {
             try { while (System.in.read() >= 0) { } } catch (IOException e) { }
@@ -127,7 +131,7 @@ public class Conform {
         stdin.start();
         PrintStream out = new PrintStream(new BufferedOutputStream(new FileOutputStream(FileDescriptor.out), 1 << 16), false);
         Map<TopicPartition, OffsetAndMetadata> read = new HashMap<>();
-        try (KafkaConsumer<byte[], byte[]> consumer = newConsumer(bootstrap, group)) {
+        try (KafkaConsumer<byte[], byte[]> consumer = newConsumer(bootstrap, group, protocol)) {
             Runnable commit = () -> {
                 out.flush();
                 if (!read.isEmpty()) consumer.commitSync(read);
@@ -157,7 +161,7 @@ public class Conform {
 
     static void positions(String bootstrap, String topic, String group, String[] times) {
         List<TopicPartition> all = allOf(topic);
-        try (KafkaConsumer<byte[], byte[]> consumer = newConsumer(bootstrap, group)) {
+        try (KafkaConsumer<byte[], byte[]> consumer = newConsumer(bootstrap, group, "classic")) {
             consumer.assign(all);
             for (TopicPartition tp : all) consumer.seek(tp, SEEK_TO);
             Set<Integer> seen = new HashSet<>();
@@ -201,7 +205,7 @@ public class Conform {
     static void recreate(String bootstrap, String topic) throws Exception {
         try (Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap));
              KafkaProducer<byte[], byte[]> producer = newProducer(bootstrap, "none", true);
-             KafkaConsumer<byte[], byte[]> consumer = newConsumer(bootstrap, null)) {
+             KafkaConsumer<byte[], byte[]> consumer = newConsumer(bootstrap, null, "classic")) {
             create(admin, topic);
             write(producer, topic, "old", OLD_RECORDS);
             consumer.assign(allOf(topic));

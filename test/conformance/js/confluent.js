@@ -40,9 +40,10 @@ async function produce(bootstrap, topic, codec, idempotent, want) {
   await producer.disconnect();
 }
 
-async function join(kafka, topic, groupId, options) {
+async function join(kafka, topic, groupId, protocol = 'classic') {
+  const timeouts = protocol === 'classic' ? { sessionTimeout: 30000, heartbeatInterval: 500 } : {};
   const consumer = kafka.consumer({
-    kafkaJS: { groupId, fromBeginning: true, autoCommit: false, sessionTimeout: 30000, heartbeatInterval: 500 }, 'check.crcs': true, ...options,
+    kafkaJS: { groupId, fromBeginning: true, autoCommit: false, ...timeouts }, 'check.crcs': true, 'group.protocol': protocol,
   });
   await consumer.connect();
   await consumer.subscribe({ topics: [topic] });
@@ -64,8 +65,8 @@ async function consume(bootstrap, topic, count, got) {
   await consumer.disconnect();
 }
 
-async function member(bootstrap, topic, groupId) {
-  const leave = conform.stdinEnds(), consumer = await join(connect(bootstrap), topic, groupId);
+async function member(bootstrap, topic, groupId, protocol) {
+  const leave = conform.stdinEnds(), consumer = await join(connect(bootstrap), topic, groupId, protocol);
   await consumer.run({
     eachBatch: async ({ batch, isRunning, isStale }) => {
       if (!isRunning() || isStale()) return;

@@ -31,8 +31,9 @@ async function produce(bootstrap, topic, codec, idempotent, want) {
   await producer.close();
 }
 
-const newConsumer = (bootstrap, groupId) => new Consumer({
-  ...base(bootstrap), groupId, autocommit: false, sessionTimeout: 30000, rebalanceTimeout: 30_000, heartbeatInterval: 500, maxWaitTime: 200,
+const newConsumer = (bootstrap, groupId, protocol = 'classic') => new Consumer({
+  ...base(bootstrap), groupId, groupProtocol: protocol, autocommit: false, rebalanceTimeout: 30_000, maxWaitTime: 200,
+  ...(protocol === 'classic' && { sessionTimeout: 30_000, heartbeatInterval: 500 }),
 });
 const fromEarliest = (consumer, topic) => consumer.consume({ topics: [topic], mode: 'committed', fallbackMode: 'earliest' });
 
@@ -46,8 +47,8 @@ async function consume(bootstrap, topic, count, got) {
 
 // member prints what it reads, and commits it where the client has nothing more at hand. What a fetch brings while the group
 // rebalances this client delivers as if nothing were: such records are read again by who has the partition then.
-async function member(bootstrap, topic, groupId) {
-  const consumer = newConsumer(bootstrap, groupId);
+async function member(bootstrap, topic, groupId, protocol) {
+  const consumer = newConsumer(bootstrap, groupId, protocol);
   const stream = await fromEarliest(consumer, topic);
   let leaving = false;
   conform.stdinEnds().then(() => { leaving = true; return stream.close(); });

@@ -70,7 +70,7 @@ async def consume(bootstrap, topic, count, got):
     await consumer.stop()
 
 
-async def member(bootstrap, topic, group):
+async def member(bootstrap, topic, group, _):
     consumer = new_consumer(bootstrap, group_id=group, session_timeout_ms=30000, heartbeat_interval_ms=500)
     leave, following = conform.stdin_ends(), {}
     one_at_a_time = asyncio.Lock()  # the client calls the listener beside the loop below

@@ -19,11 +19,12 @@ def new_producer(bootstrap, codec="none", idempotent=True):
     })
 
 
-def new_consumer(bootstrap, group="unused"):
+def new_consumer(bootstrap, group="unused", protocol="classic"):
+    timeouts = {"session.timeout.ms": 30000, "heartbeat.interval.ms": 500} if protocol == "classic" else {}
     return Consumer({
         "bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": False,
-        "check.crcs": True, "session.timeout.ms": 30000, "heartbeat.interval.ms": 500,
-    })
+        "check.crcs": True, "group.protocol": protocol,
+    } | timeouts)
 
 
 def every_partition(topic, at):
@@ -66,8 +67,8 @@ def consume(bootstrap, topic, count, got):
     consumer.close()
 
 
-def member(bootstrap, topic, group):
-    consumer, leave, following = new_consumer(bootstrap, group), conform.stdin_ends(), {}
+def member(bootstrap, topic, group, protocol):
+    consumer, leave, following = new_consumer(bootstrap, group, protocol), conform.stdin_ends(), {}
 
     def commit(*_):
         if following:

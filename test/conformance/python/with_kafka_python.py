@@ -56,7 +56,7 @@ def consume(bootstrap, topic, count, got):
     consumer.close()
 
 
-def member(bootstrap, topic, group):
+def member(bootstrap, topic, group, _):
     consumer = new_consumer(bootstrap, group_id=group, session_timeout_ms=30000, heartbeat_interval_ms=500)
     leave, following = conform.stdin_ends(), {}
 

@@ -45,11 +45,16 @@ func newProducer(bootstrap, codec string, idempotent bool) (*kafka.Producer, err
 	})
 }
 
-func newConsumer(bootstrap, group string) (*kafka.Consumer, error) {
-	return kafka.NewConsumer(&kafka.ConfigMap{
+// newConsumer sets timeouts where the protocol lets clients do so.
+func newConsumer(bootstrap, group, protocol string) (*kafka.Consumer, error) {
+	conf := kafka.ConfigMap{
 		"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": false, "auto.offset.reset": "earliest",
-		"check.crcs": true, "session.timeout.ms": 30000, "heartbeat.interval.ms": 500,
-	})
+		"check.crcs": true, "group.protocol": protocol,
+	}
+	if protocol == "classic" {
+		conf["session.timeout.ms"], conf["heartbeat.interval.ms"] = 30000, 500
+	}
+	return kafka.NewConsumer(&conf)
 }
 
 func produce(ctx context.Context, args []string) error {
@@ -156,7 +161,7 @@ func consume(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	c, err := newConsumer(args[0], "unused")
+	c, err := newConsumer(args[0], "unused", "classic")
 	if err != nil {
 		return err
 	}
@@ -185,7 +190,7 @@ func consume(ctx context.Context, args []string) error {
 }
 
 func member(ctx context.Context, args []string) error {
-	c, err := newConsumer(args[0], args[2])
+	c, err := newConsumer(args[0], args[2], args[3])
 	if err != nil {
 		return err
 	}
@@ -233,7 +238,7 @@ func member(ctx context.Context, args []string) error {
 
 func positions(ctx context.Context, args []string) error {
 	bootstrap, topic, group := args[0], args[1], args[2]
-	c, err := newConsumer(bootstrap, group)
+	c, err := newConsumer(bootstrap, group, "classic")
 	if err != nil {
 		return err
 	}
@@ -357,7 +362,7 @@ func recreate(ctx context.Context, args []string) error {
 	if err := write(producer, topic, conform.Text("old", conform.OldRecords)); err != nil {
 		return err
 	}
-	c, err := newConsumer(bootstrap, "unused")
+	c, err := newConsumer(bootstrap, "unused", "classic")
 	if err != nil {
 		return err
 	}

@@ -4,8 +4,9 @@
 //
 //	produce BOOTSTRAP TOPIC CODEC IDEMPOTENT WANT  creates the topic with three partitions and writes the records of WANT
 //	consume BOOTSTRAP TOPIC COUNT GOT              reads COUNT records by assignment and writes them to GOT
-//	member BOOTSTRAP TOPIC GROUP                   is a member until its standard input ends: prints "PARTITION OFFSET" of
-//	                                               each record, then commits; what it gives up it has committed
+//	member BOOTSTRAP TOPIC GROUP PROTOCOL          is a member until its standard input ends: prints "PARTITION OFFSET" of
+//	                                               each record, then commits; what it gives up it has committed.
+//	                                               PROTOCOL is classic or, where the client has it, consumer (KIP-848)
 //	positions BOOTSTRAP TOPIC GROUP TIME...        prints "seek P OFFSET", "paused 0 COUNT", "resumed 0 OFFSET", "time T P
 //	                                               OFFSET" and "lag P COMMITTED END LAG"; "- pause" for what there is no way to do
 //	recreate BOOTSTRAP TOPIC                       see judgeRecreate

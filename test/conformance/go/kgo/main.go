@@ -170,8 +170,14 @@ func consume(ctx context.Context, args []string) error {
 
 // member lets go of partitions between two polls only, when everything is committed.
 func member(ctx context.Context, args []string) error {
-	cl, err := dial(args[0], kgo.ConsumeTopics(args[1]), kgo.ConsumerGroup(args[2]), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.SessionTimeout(30*time.Second), kgo.HeartbeatInterval(500*time.Millisecond))
+	opts := []kgo.Opt{
+		kgo.ConsumeTopics(args[1]), kgo.ConsumerGroup(args[2]), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.SessionTimeout(30 * time.Second), kgo.HeartbeatInterval(500 * time.Millisecond),
+	}
+	if args[3] == "consumer" {
+		opts = append(opts, kgo.ServerSideBalancer(), kgo.Balancers(kgo.RangeBalancer()))
+	}
+	cl, err := dial(args[0], opts...)
 	if err != nil {
 		return err
 	}

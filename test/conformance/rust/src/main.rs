@@ -34,7 +34,7 @@ fn main() -> Result<()> {
     match args[..] {
         ["produce", bootstrap, topic, codec, idempotent, want] => produce(bootstrap, topic, codec, idempotent, want),
         ["consume", bootstrap, topic, count, got] => consume(bootstrap, topic, count.parse()?, got),
-        ["member", bootstrap, topic, group] => member(bootstrap, topic, group),
+        ["member", bootstrap, topic, group, protocol] => member(bootstrap, topic, group, protocol),
         ["positions", bootstrap, topic, group, ref times @ ..] => positions(bootstrap, topic, group, times),
         ["recreate", bootstrap, topic] => recreate(bootstrap, topic),
         _ => Err("usage: VERB BOOTSTRAP TOPIC ...".into()),
@@ -222,16 +222,18 @@ impl ConsumerContext for Progress {
     }
 }
 
-fn new_consumer(bootstrap: &str, topic: &str, group: &str) -> Result<BaseConsumer<Progress>> {
+fn new_consumer(bootstrap: &str, topic: &str, group: &str, protocol: &str) -> Result<BaseConsumer<Progress>> {
     let progress = Progress { topic: topic.into(), ..Progress::default() };
-    Ok(config(bootstrap)
-        .set("group.id", group)
+    let mut c = config(bootstrap);
+    c.set("group.id", group)
+        .set("group.protocol", protocol)
         .set("auto.offset.reset", "earliest")
         .set("enable.auto.commit", "false")
-        .set("check.crcs", "true")
-        .set("session.timeout.ms", "30000")
-        .set("heartbeat.interval.ms", "500")
-        .create_with_context(progress)?)
+        .set("check.crcs", "true");
+    if protocol == "classic" {
+        c.set("session.timeout.ms", "30000").set("heartbeat.interval.ms", "500");
+    }
+    Ok(c.create_with_context(progress)?)
 }
 
 fn every_partition(topic: &str, at: impl Fn(i32) -> Offset) -> Result<TopicPartitionList> {
@@ -256,7 +258,7 @@ fn each(consumer: &BaseConsumer<Progress>, mut done: impl FnMut(&BorrowedMessage
 }
 
 fn consume(bootstrap: &str, topic: &str, count: usize, got: &str) -> Result<()> {
-    let consumer = new_consumer(bootstrap, topic, "unused")?;
+    let consumer = new_consumer(bootstrap, topic, "unused", "classic")?;
     consumer.assign(&every_partition(topic, |_| Offset::Beginning)?)?;
     let mut out = BufWriter::new(File::create(got)?);
     let (mut left, mut following) = (count, [0; PARTITIONS as usize]);
@@ -282,14 +284,14 @@ fn consume(bootstrap: &str, topic: &str, count: usize, got: &str) -> Result<()> 
     Ok(out.flush()?)
 }
 
-fn member(bootstrap: &str, topic: &str, group: &str) -> Result<()> {
+fn member(bootstrap: &str, topic: &str, group: &str, protocol: &str) -> Result<()> {
     let leave = Arc::new(AtomicBool::new(false));
     let ended = leave.clone();
     std::thread::spawn(move || {
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
         ended.store(true, Ordering::SeqCst);
     });
-    let consumer = new_consumer(bootstrap, topic, group)?;
+    let consumer = new_consumer(bootstrap, topic, group, protocol)?;
     consumer.subscribe(&[topic])?;
     let mut read = 0;
     while !leave.load(Ordering::SeqCst) {
@@ -312,7 +314,7 @@ fn member(bootstrap: &str, topic: &str, group: &str) -> Result<()> {
 }
 
 fn positions(bootstrap: &str, topic: &str, group: &str, times: &[&str]) -> Result<()> {
-    let consumer = new_consumer(bootstrap, topic, group)?;
+    let consumer = new_consumer(bootstrap, topic, group, "classic")?;
     consumer.assign(&every_partition(topic, |_| Offset::Beginning)?)?;
     let seek = |offset| (0..PARTITIONS).try_for_each(|p| consumer.seek(topic, p, Offset::Offset(offset), REQUEST));
     let mut started = HashSet::new(); // the client seeks only what it reads already
@@ -362,7 +364,7 @@ fn positions(bootstrap: &str, topic: &str, group: &str, times: &[&str]) -> Resul
 
 /// One producer writes and one consumer reads all the while, by assignment.
 fn recreate(bootstrap: &str, topic: &str) -> Result<()> {
-    let (admin, producer, consumer) = (admin(bootstrap)?, new_producer(bootstrap, "none", "true")?, new_consumer(bootstrap, topic, "unused")?);
+    let (admin, producer, consumer) = (admin(bootstrap)?, new_producer(bootstrap, "none", "true")?, new_consumer(bootstrap, topic, "unused", "classic")?);
     create(&admin, topic)??;
     write(&producer, topic, texts("old", OLD_RECORDS))?;
     consumer.assign(&every_partition(topic, |_| Offset::Beginning)?)?;
