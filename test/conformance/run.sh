@@ -17,7 +17,7 @@ source "$here/clients.sh"
 mkdir -p "$cache" "$results"
 everyone=(kcat kafka-tools java-4.4.0 java-4.3.1 java-3.9.1 java-2.8.2 confluent-kafka kafka-python aiokafka
   franz-go sarama sarama-2.8 kafka-go confluent-kafka-go kafkajs confluent-kafka-javascript platformatic rdkafka)
-clients=("${@/%java-4.4/java-4.4.0}"); [ $# -gt 0 ] || clients=("${everyone[@]}")
+clients=("$@"); [ $# -gt 0 ] || clients=("${everyone[@]}")
 for client in "${clients[@]}"; do
   [[ " ${everyone[*]} " == *" $client "* ]] || die "no client $client; there are ${everyone[*]}"
 done
