@@ -31,10 +31,14 @@ async function produce(bootstrap, topic, codec, idempotent, want) {
   await producer.close();
 }
 
-const newConsumer = (bootstrap, groupId, protocol = 'classic') => new Consumer({
-  ...base(bootstrap), groupId, groupProtocol: protocol, autocommit: false, rebalanceTimeout: 30_000, maxWaitTime: 200,
-  ...(protocol === 'classic' && { sessionTimeout: 30_000, heartbeatInterval: 500 }),
-});
+function newConsumer(bootstrap, groupId, protocol = 'classic') {
+  const consumer = new Consumer({
+    ...base(bootstrap), groupId, groupProtocol: protocol, autocommit: false, maxWaitTime: 200,
+    ...(protocol === 'classic' && { sessionTimeout: 30_000, heartbeatInterval: 500 }),
+  });
+  consumer.on('error', (e) => console.error('consumer:', e.message)); // one that is closed while it joins says so
+  return consumer;
+}
 const fromEarliest = (consumer, topic) => consumer.consume({ topics: [topic], mode: 'committed', fallbackMode: 'earliest' });
 
 async function consume(bootstrap, topic, count, got) {
