@@ -19,8 +19,8 @@ import (
 
 // Groups is the group coordinator of this broker: the partitions of __consumer_offsets that it leads.
 type Groups interface {
-	// Request has the shard of a partition answer a *group.Request.
-	Request(partition int32, req any, answer func(response any, err error))
+	// Request has the shard of a partition answer a *group.Request. Where alone is true it may wait for a disk.
+	Request(partition int32, req any, alone bool, answer func(response any, err error))
 	// Ask has every shard answer, and tells whether some could not yet.
 	Ask(req any, answer func(responses []any, loading bool))
 }
@@ -112,7 +112,7 @@ func needsGroupID(message kmsg.Request) bool {
 
 func (h *Handlers) askGroup(x *server.Exchange, groupID string, message kmsg.Request, answer func(any, error)) {
 	req := &group.Request{ClientID: x.ClientID, ClientHost: javaHost(x.Conn.RemoteAddr()), Message: message}
-	h.Groups.Request(h.groupPartition(groupID), req, answer)
+	h.Groups.Request(h.groupPartition(groupID), req, x.Alone(), answer)
 }
 
 // gather calls done once it has been told n times that something has ended.

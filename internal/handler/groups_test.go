@@ -21,7 +21,7 @@ type fakeGroups struct {
 	asked  chan *group.Request
 }
 
-func (f *fakeGroups) Request(_ int32, req any, answer func(any, error)) {
+func (f *fakeGroups) Request(_ int32, req any, _ bool, answer func(any, error)) {
 	r := req.(*group.Request)
 	select {
 	case f.asked <- r:

@@ -17,7 +17,7 @@ const AcksAll int16 = -1
 // are in sync (19); the caller then waits with WhenCommitted for one past the
 // last offset of the answer.
 func (p *Partition) AppendAsLeader(b record.Batch, acks int16) (log.Appended, error) {
-	appended, unsynced, err := p.append(b, acks)
+	appended, unsynced, err := p.AppendUnsynced(b, acks)
 	if unsynced {
 		p.Log().RequestSync()
 	}
@@ -28,15 +28,16 @@ func (p *Partition) AppendAsLeader(b record.Batch, acks int16) (log.Appended, er
 // committed: where that takes a sync of this replica alone, it has most often been done when this
 // returns.
 func (p *Partition) AppendAndSync(b record.Batch, acks int16) (log.Appended, error) {
-	appended, unsynced, err := p.append(b, acks)
+	appended, unsynced, err := p.AppendUnsynced(b, acks)
 	if unsynced {
 		p.Log().SyncHere()
 	}
 	return appended, err
 }
 
-// append tells whether the batch waits for a sync that is to be asked for.
-func (p *Partition) append(b record.Batch, acks int16) (appended log.Appended, unsynced bool, err error) {
+// AppendUnsynced is AppendAsLeader but for the sync: where unsynced is true the batch is not committed before the
+// caller has asked the log for one.
+func (p *Partition) AppendUnsynced(b record.Batch, acks int16) (appended log.Appended, unsynced bool, err error) {
 	p.mu.RLock()
 	appended, err = p.appendLocked(b, acks)
 	gated := p.mu.core.GatedBySync()

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -216,7 +217,7 @@ func (c *Conn) serveFrame(frame []byte) error {
 func (c *Conn) admit(key int16) error {
 	c.await(func() bool {
 		full := len(c.mu.awaited) >= waitingRequestsMax || c.mu.outBytes >= unsentBytesMax
-		return !full && (key == wire.KeyProduce || len(c.mu.awaited) == 0)
+		return !full && c.startsLocked(key)
 	})
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -225,6 +226,21 @@ func (c *Conn) admit(key int16) error {
 	}
 	c.overlaps = len(c.mu.awaited) > 0 || c.mu.writing
 	return nil
+}
+
+// startsLocked tells whether a request of this API starts while the awaited answers are outstanding (ADR 0014). Both
+// that do only add to a log, in the order in which they are served. A commit waits for whatever else is there: behind
+// a JoinGroup it would otherwise be judged by the generation that the join is about to end.
+func (c *Conn) startsLocked(key int16) bool {
+	switch key {
+	case wire.KeyProduce:
+		return true
+	case wire.KeyOffsetCommit:
+		return !slices.ContainsFunc(c.mu.awaited, func(x *Exchange) bool {
+			return x.Key != wire.KeyProduce && x.Key != wire.KeyOffsetCommit
+		})
+	}
+	return len(c.mu.awaited) == 0
 }
 
 // drain waits until every answer has been given and sent, or the connection is closed.

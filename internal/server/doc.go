@@ -5,8 +5,8 @@
 // serves each request itself through Handler, and sends the answers; no queue and no
 // other goroutine stands between a request and its handler. A handler that has to wait
 // for replicas or a disk calls Exchange.Later and gives its answer from any goroutine;
-// only Produce requests overlap like that: any other request starts when all earlier
-// ones are answered. Answers that follow each other closely leave in one write: the
+// only Produce and OffsetCommit requests overlap like that: any other request starts when
+// all earlier ones are answered. Answers that follow each other closely leave in one write: the
 // reader sends when no whole further request is buffered.
 //
 // Bounds: requests and bytes waiting per connection (limits.go), the size of a frame,

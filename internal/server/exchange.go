@@ -119,7 +119,7 @@ func (x *Exchange) Close(cause error) {
 }
 
 // Later says that the answer comes later, from any goroutine: Serve may return. The
-// connection then goes on with the next request if that is a Produce, and waits otherwise.
+// connection then goes on with the next request if that may overlap (ADR 0014), and waits otherwise.
 func (x *Exchange) Later() {
 	if x.later {
 		return

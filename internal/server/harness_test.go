@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,13 +23,15 @@ type testHandler struct {
 }
 
 const (
-	keyProduce  = wire.KeyProduce
-	keyFetch    = 1
-	keyMetadata = 3
+	keyProduce      = wire.KeyProduce
+	keyOffsetCommit = wire.KeyOffsetCommit
+	keyFetch        = 1
+	keyMetadata     = 3
+	keySyncGroup    = 14
 )
 
 func (h *testHandler) Serves(key, version int16) bool {
-	return (key == keyProduce || key == keyFetch || key == keyMetadata) && version >= 0 && version <= 12
+	return slices.Contains([]int16{keyProduce, keyFetch, keyMetadata, keyOffsetCommit, keySyncGroup}, key) && version >= 0 && version <= 12
 }
 
 func (h *testHandler) Serve(x *Exchange) { h.serve(x) }

@@ -69,38 +69,57 @@ func TestAnswersLeaveInRequestOrder(t *testing.T) {
 	}
 }
 
-// A request that is no Produce waits until every earlier answer is given.
-func TestOnlyProduceOverlaps(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var later []*Exchange
-		served := make(map[int32]bool)
-		h := startMem(t, DefaultConfig(), func(x *Exchange) {
-			served[x.CorrelationID] = true
-			if x.Key == keyProduce {
-				x.Later()
-				later = append(later, x)
-				return
-			}
-			echo(x)
+// Of requests that follow each other closely some start before the answers to earlier ones are given; the
+// answers leave in the order of the requests.
+func TestOverlap(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		keys  []int16
+		start int // so many of them
+	}{
+		{"Produce behind Produce", []int16{keyProduce, keyProduce, keyProduce}, 3},
+		{"another behind Produce", []int16{keyProduce, keyProduce, keyMetadata}, 2},
+		{"OffsetCommit behind its like", []int16{keyOffsetCommit, keyOffsetCommit, keyOffsetCommit}, 3},
+		{"OffsetCommit and Produce", []int16{keyProduce, keyOffsetCommit, keyProduce, keyOffsetCommit}, 4},
+		{"OffsetCommit behind another", []int16{keySyncGroup, keyOffsetCommit}, 1},
+		{"OffsetCommit behind Produce behind another", []int16{keySyncGroup, keyProduce, keyOffsetCommit}, 2},
+		{"another behind OffsetCommit", []int16{keyOffsetCommit, keySyncGroup}, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var waiting []*Exchange
+				h := startMem(t, DefaultConfig(), func(x *Exchange) {
+					x.Later()
+					waiting = append(waiting, x)
+				})
+				nc := h.dial()
+				var sent []byte
+				for i, key := range c.keys {
+					sent = append(sent, request(key, 1, int32(i), "x")...)
+				}
+				go nc.Write(sent)
+				synctest.Wait()
+				if len(waiting) != c.start {
+					t.Fatalf("%d requests were started before any answer, want %d", len(waiting), c.start)
+				}
+				answer := func() { // all that have been started, the last one first
+					for len(waiting) > 0 {
+						last := waiting[len(waiting)-1]
+						waiting = waiting[:len(waiting)-1]
+						go echo(last)
+						synctest.Wait()
+					}
+				}
+				for i := range c.keys {
+					answer()
+					wantAnswer(t, nc, int32(i), "x")
+					synctest.Wait()
+				}
+				nc.Close()
+				h.stop()
+			})
 		})
-		nc := h.dial()
-		go nc.Write(append(append(request(keyProduce, 1, 1, "a"), request(keyProduce, 1, 2, "b")...), request(keyMetadata, 1, 3, "c")...))
-		synctest.Wait()
-		if !served[1] || !served[2] || served[3] {
-			t.Fatalf("served %v", served)
-		}
-		go echo(later[1])
-		synctest.Wait()
-		if served[3] {
-			t.Fatal("Metadata was served before the first Produce was answered")
-		}
-		go echo(later[0])
-		wantAnswer(t, nc, 1, "a")
-		wantAnswer(t, nc, 2, "b")
-		wantAnswer(t, nc, 3, "c")
-		nc.Close()
-		h.stop()
-	})
+	}
 }
 
 // A client is alone once it has sent some requests one by one, and not while it keeps more than one

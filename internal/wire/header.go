@@ -8,10 +8,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// API keys that framing itself must know.
+// API keys that framing and the order of a connection must know.
 const (
-	KeyProduce     int16 = 0
-	KeyApiVersions int16 = 18
+	KeyProduce      int16 = 0
+	KeyOffsetCommit int16 = 8
+	KeyApiVersions  int16 = 18
 )
 
 // ErrHeader is a request header that cannot be read.

@@ -21,7 +21,7 @@ func (r *Runtime) Ask(req any, answer func(responses []any, loading bool)) {
 		return
 	}
 	for i, l := range asked {
-		l.request(req, func(response any, err error) { q.took(i, response, err) })
+		l.request(req, false, func(response any, err error) { q.took(i, response, err) })
 	}
 }
 

@@ -27,7 +27,7 @@ func BenchmarkRequest(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				f.Request(0, nil, answer)
+				f.Request(0, nil, false, answer)
 			}
 		})
 	}

@@ -10,7 +10,8 @@
 // longer is discarded with its shard, and whoever still waits is told NOT_COORDINATOR.
 //
 // Goroutines: one for each partition while it loads. A shard runs on the goroutine of whoever
-// brings the event, one at a time; between events it is a value and at most one timer.
+// brings the event, one at a time; between events it is a value and at most one timer. Who has nothing else to do
+// syncs the log on that goroutine, too, without the lock.
 // Locks: life.mu, held for the time of one event and its append, before those of the partition and of
 // calls, a leaf; Runtime.mu guards the table and is held with no other. No answer is called under a lock.
 // Files: none, but for those of the partitions' logs.

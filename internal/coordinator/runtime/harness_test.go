@@ -187,7 +187,7 @@ func (a *answered) ended() bool {
 // send gives a request to a partition.
 func (f *fixture) send(number int32, req any) *answered {
 	a := &answered{done: make(chan struct{})}
-	f.Request(number, req, a.take)
+	f.Request(number, req, false, a.take)
 	return a
 }
 

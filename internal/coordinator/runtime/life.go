@@ -42,6 +42,8 @@ type life struct {
 		end   ids.Offset // exclusive: the shard has replayed everything below
 		timer *time.Timer
 		due   time.Time // for which timer is set; zero where it is not
+
+		unsynced bool // this event has appended what waits for a sync that nobody has asked for
 	}
 }
 
@@ -55,14 +57,25 @@ func (l *life) enter() {
 	l.calls.enter()
 }
 
-// leave ends an event and answers whom it has an answer for.
+// leave ends an event and answers whom it has an answer for. What was appended is synced after that.
 func (l *life) leave() {
-	l.mu.Unlock()
-	l.calls.leave()
+	if l.leaveUnsynced() {
+		l.partition.Log().RequestSync()
+	}
 }
 
-// request has the shard handle a request of which somebody waits for the reply.
-func (l *life) request(req any, answer func(response any, err error)) {
+// leaveUnsynced is leave, and tells whether the log is to be asked for a sync.
+func (l *life) leaveUnsynced() bool {
+	unsynced := l.mu.unsynced
+	l.mu.unsynced = false
+	l.mu.Unlock()
+	l.calls.leave()
+	return unsynced
+}
+
+// request has the shard handle a request of which somebody waits for the reply; alone where the caller has nothing
+// else to do until then.
+func (l *life) request(req any, alone bool, answer func(response any, err error)) {
 	l.enter()
 	err := l.readyLocked()
 	if err == nil {
@@ -71,9 +84,14 @@ func (l *life) request(req any, answer func(response any, err error)) {
 		_ = l.carryOutLocked(now, effects) // has been told to whom it concerns
 		l.armLocked(time.Time{})
 	}
-	l.leave()
-	if err != nil {
+	unsynced := l.leaveUnsynced()
+	switch {
+	case err != nil:
 		answer(nil, err)
+	case unsynced && alone:
+		l.partition.Log().SyncHere()
+	case unsynced:
+		l.partition.Log().RequestSync()
 	}
 }
 
@@ -218,10 +236,11 @@ func (l *life) appendLocked(timestamp int64, records []Record) error {
 	if _, epoch := l.partition.Leader(); epoch > l.epoch {
 		return l.fenced(epoch)
 	}
-	appended, err := l.partition.AppendAsLeader(batch, partition.AcksAll)
+	appended, unsynced, err := l.partition.AppendUnsynced(batch, partition.AcksAll)
 	if err != nil {
 		return err
 	}
+	l.mu.unsynced = l.mu.unsynced || unsynced
 	if epoch := batch.LeaderEpoch(); epoch > l.epoch {
 		return l.fenced(epoch)
 	}

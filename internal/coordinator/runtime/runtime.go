@@ -104,20 +104,21 @@ func (r *Runtime) Resigned(number int32) {
 	}
 }
 
-// Request gives req to the shard of a partition and returns. answer is called once, on this goroutine or another,
+// Request gives req to the shard of a partition and returns; where alone is true, which says that the caller has
+// nothing else to do until the answer, it may sync the log first, on this goroutine. answer is called once, on this goroutine or another,
 // with the response of the shard or with an error that wraps a kerr.Error:
 // NOT_COORDINATOR (16) where this broker does not lead the partition, COORDINATOR_LOAD_IN_PROGRESS (14) while it is
 // loaded, COORDINATOR_NOT_AVAILABLE (15) where the records could not be written, and others of an append as Kafka maps
 // them for coordinators.
 //
 // answer must not block: it may run on the goroutine that syncs logs. It may call the runtime.
-func (r *Runtime) Request(number int32, req any, answer func(response any, err error)) {
+func (r *Runtime) Request(number int32, req any, alone bool, answer func(response any, err error)) {
 	l := r.life(number)
 	if l == nil {
 		answer(nil, fmt.Errorf("%s: %w", r.name(number), kerr.NotCoordinator))
 		return
 	}
-	l.request(req, answer)
+	l.request(req, alone, answer)
 }
 
 // Each gives req to every loaded shard, in order of their numbers, and returns when each has handled it; nobody

@@ -330,9 +330,9 @@ func TestAnswersMayCallBack(t *testing.T) {
 			done <- err
 			return
 		}
-		f.Request(0, get{"a"}, func(any, error) { f.Request(0, put{"a", fmt.Sprint(left)}, next) })
+		f.Request(0, get{"a"}, false, func(any, error) { f.Request(0, put{"a", fmt.Sprint(left)}, false, next) })
 	}
-	go f.Request(0, hold{}, func(_ any, err error) { f.Request(0, put{"a", "x"}, next) })
+	go f.Request(0, hold{}, false, func(_ any, err error) { f.Request(0, put{"a", "x"}, false, next) })
 	for f.held() == 0 {
 		f.want(t, get{"a"}, "")
 	}
@@ -430,4 +430,31 @@ func TestElectionsUnderLoad(t *testing.T) {
 			t.Errorf("client %d: %d was acknowledged, found %v, %v", c, i, got, err)
 		}
 	}
+}
+
+// TestAloneSyncsHere: who has nothing else to do syncs the log itself, and meanwhile the shard goes on.
+func TestAloneSyncsHere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, 1, partition.DurabilityAuto)
+		f.elect(0, 0)
+		f.want(t, put{"a", "1"}, "ok")
+		synctest.Wait() // no sync is running any more
+		resume := f.stall()
+		alone, returned := &answered{done: make(chan struct{})}, false
+		go func() {
+			f.Request(0, put{"a", "2"}, true, alone.take)
+			returned = true
+		}()
+		synctest.Wait()
+		other := f.send(0, put{"b", "1"})
+		synctest.Wait()
+		if got := f.shard(0).replayed; len(got) != 3 || returned || alone.ended() || other.ended() {
+			t.Errorf("while the disk takes its time: %q are replayed, returned %v, answered %v and %v", got, returned, alone.ended(), other.ended())
+		}
+		resume()
+		<-other.done
+		if synctest.Wait(); !returned || !alone.ended() {
+			t.Errorf("returned %v, answered %v", returned, alone.ended())
+		}
+	})
 }
