@@ -33,6 +33,7 @@ var layers = map[string]int{
 	"internal/log":                 1,
 	"internal/record":              0,
 	"internal/wire":                0,
+	"internal/peer":                0,
 	"internal/vfs":                 0,
 	"internal/invariant":           0,
 	"internal/deferred":            0,
@@ -50,6 +51,7 @@ var within = map[[2]string]bool{
 	{"internal/record", "internal/ids"}:                            true,
 	{"internal/record", "internal/invariant"}:                      true,
 	{"internal/wire", "internal/ids"}:                              true,
+	{"internal/peer", "internal/ids"}:                              true,
 	{"internal/deferred", "internal/ids"}:                          true,
 }
 
