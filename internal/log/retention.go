@@ -1,6 +1,7 @@
 package log
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -33,7 +34,7 @@ func (l *Log) retain(now time.Time) error {
 		l.env.logger.Debug("dropping old segments", "log", l.tp, "segments", n, "start", start)
 		err = l.dropBelow(start, cfg, nowMs)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, kerr.OffsetOutOfRange) { // of a truncation that was faster
 		return err
 	}
 	return l.removeDropped(now)
@@ -98,13 +99,17 @@ func (l *Log) newestLocked(s *segment) (int64, error) {
 	return info.ModTime().UnixMilli(), nil
 }
 
-// advanceStart raises the log start and makes it durable. A log that is to keep no
+// advanceStart raises the log start, to the high watermark at most, and makes it durable. A log that is to keep no
 // record keeps an empty segment, which is how the next start knows where it ended.
 func (l *Log) advanceStart(o ids.Offset, cfg *Config, nowMs int64) error {
 	l.mu.Lock()
 	if err := l.Err(); err != nil || o <= l.StartOffset() {
 		l.mu.Unlock()
 		return err
+	}
+	if hw := l.HighWatermark(); o > hw { // a truncation may have lowered it since the caller looked
+		l.mu.Unlock()
+		return fmt.Errorf("deleting records of %s below offset %d, its high watermark is %d: %w", l.tp, o, hw, kerr.OffsetOutOfRange)
 	}
 	if a := l.active(); a != nil && o >= l.EndOffset() && a.sizeBytes.Load() > 0 {
 		if _, err := l.rollLocked(l.EndOffset(), cfg, nowMs); err != nil {
@@ -113,9 +118,6 @@ func (l *Log) advanceStart(o ids.Offset, cfg *Config, nowMs int64) error {
 		}
 	}
 	l.start.Store(int64(o))
-	if l.HighWatermark() < o {
-		l.highWatermark.Store(int64(o))
-	}
 	if l.mu.epochs.truncateFromStart(o) {
 		l.mu.epochsChanged = true
 	}
@@ -142,8 +144,8 @@ func (l *Log) AdvanceStart(o ids.Offset) error {
 	if err := l.Err(); err != nil {
 		return err
 	}
-	if hw := l.HighWatermark(); o > hw || o < 0 {
-		return fmt.Errorf("deleting records of %s below offset %d, its high watermark is %d: %w", l.tp, o, hw, kerr.OffsetOutOfRange)
+	if o < 0 {
+		return fmt.Errorf("deleting records of %s below offset %d: %w", l.tp, o, kerr.OffsetOutOfRange)
 	}
 	nowMs, cfg := time.Now().UnixMilli(), l.config.Load()
 	if err := l.dropBelow(o, cfg, nowMs); err != nil || cfg.FileDeleteDelayMs > 0 {

@@ -31,7 +31,7 @@ func (l *Log) TruncateTo(o ids.Offset) error {
 		return err
 	}
 	if nothingLeft {
-		return l.truncateFully(l.StartOffset())
+		return l.truncateFully(min(o, l.StartOffset()))
 	}
 	l.forgetCleaned(l.active().base)
 	return nil
@@ -131,73 +131,76 @@ func (l *Log) truncate(o ids.Offset) (nothingLeft bool, err error) {
 	if err := l.Err(); err != nil { // of a deletion that was faster
 		return false, err
 	}
-	c, newest, err := l.planCut(o)
-	if err != nil {
-		return false, l.ioError("truncating", err)
-	}
-	if c.end < l.StartOffset() {
+	segs := *l.segments.Load()
+	n := segs.floor(o)
+	if n < 0 { // retention has been faster
 		return true, nil
 	}
-	if err := l.lowerRecovery(c.end); err != nil {
+	if err := l.lowerRecovery(segs[n].base); err != nil {
 		return false, err
 	}
-	l.dropNewest(newest)
-	if err := l.finishCut(c); err != nil {
-		return false, l.ioError("truncating", err)
+	if nothingLeft, err := l.cut(o); err != nil || nothingLeft {
+		return nothingLeft, err
 	}
 	return false, l.syncTruncation()
 }
 
-// finishCut cuts the last segment and what lies beside it.
-func (l *Log) finishCut(c cut) error {
+// cut finds where the log is to be cut for it to end at or below o, and cuts it. It is one piece: retention
+// and DeleteRecords, which may roll the log and take any of its segments away, come before it or after.
+func (l *Log) cut(o ids.Offset) (nothingLeft bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.cutSegmentLocked(c.segment, c.position); err != nil {
-		return err
+	if err := l.Err(); err != nil {
+		return false, err
 	}
-	if err := truncateAborted(l.env.fs, c.segment.path(txnIndexSuffix), c.end); err != nil {
-		return err
-	}
-	ld := loader{log: l, segments: *l.segments.Load(), end: c.end, nowMs: time.Now().UnixMilli(), opts: openOptions{clean: true}, replay: true, abortedBelow: math.MaxInt64}
-	return ld.loadProducers()
-}
-
-// cut is where a segment is to end.
-type cut struct {
-	segment  *segment
-	position int64
-	end      ids.Offset // of the log then
-}
-
-// planCut finds where the log is to be cut for it to end at or below o, and makes that its end
-// for readers unless it is below the log start. It returns the segments above, which are not in the list any more.
-func (l *Log) planCut(o ids.Offset) (c cut, newest segmentList, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	segs := *l.segments.Load()
 	n := segs.floor(o)
-	if n < 0 { // retention has been faster
-		return cut{end: ids.NoOffset}, nil, nil
+	if n < 0 {
+		return true, nil
 	}
-	c = cut{segment: segs[n]}
-	if err := c.segment.flushIndexes(l.env.files); err != nil {
-		return cut{}, nil, err
+	end, position, err := l.findCutLocked(segs[n], o)
+	if err == nil && end < l.StartOffset() {
+		return true, nil
 	}
-	ld := loader{log: l, end: c.segment.base, nowMs: time.Now().UnixMilli()}
-	if c.position, err = ld.trustIndexes(c.segment, o); err == nil {
-		c.position, err = ld.scanHeaders(c.segment, c.position, o)
+	if err == nil {
+		err = l.cutAtLocked(segs[:n+1:n+1], segs[n+1:], end, position)
 	}
 	if err != nil {
-		return cut{}, nil, err
+		return false, l.ioError("truncating", err)
 	}
-	if c.end = ld.end; c.end < l.StartOffset() {
-		return c, nil, nil
+	return false, nil
+}
+
+// findCutLocked returns where in a segment the log is to be cut, and where it then ends. What the
+// segment knows of itself is that of this place when it returns.
+func (l *Log) findCutLocked(s *segment, o ids.Offset) (end ids.Offset, position int64, err error) {
+	if err := s.flushIndexes(l.env.files); err != nil {
+		return 0, 0, err
 	}
-	l.end.Store(int64(c.end))
-	l.lowerEndsLocked(c.end)
-	kept := segs[: n+1 : n+1]
+	ld := loader{log: l, end: s.base, nowMs: time.Now().UnixMilli()}
+	if position, err = ld.trustIndexes(s, o); err == nil {
+		position, err = ld.scanHeaders(s, position, o)
+	}
+	return ld.end, position, err
+}
+
+// cutAtLocked makes kept the log's segments, the last of them cut at position. In this order: who reads
+// finds the end before the bytes go.
+func (l *Log) cutAtLocked(kept, newest segmentList, end ids.Offset, position int64) error {
+	l.end.Store(int64(end))
+	l.lowerEndsLocked(end)
 	l.segments.Store(&kept)
-	return c, segs[n+1:], nil
+	l.truncations.Add(1)
+	l.dropLocked(newest, time.Now().UnixMilli())
+	last := kept[len(kept)-1]
+	if err := l.cutSegmentLocked(last, position); err != nil {
+		return err
+	}
+	if err := truncateAborted(l.env.fs, last.path(txnIndexSuffix), end); err != nil {
+		return err
+	}
+	ld := loader{log: l, segments: kept, end: end, nowMs: time.Now().UnixMilli(), opts: openOptions{clean: true}, replay: true, abortedBelow: math.MaxInt64}
+	return ld.loadProducers()
 }
 
 // cutSegmentLocked cuts the file of the active segment, whose state is already that at pos.
@@ -239,6 +242,7 @@ func (l *Log) emptied(o ids.Offset) segmentList {
 	l.segments.Store(new(segmentList))
 	l.start.Store(int64(o))
 	l.end.Store(int64(o))
+	l.truncations.Add(1)
 	l.lowerEndsLocked(0)
 	l.durable.Store(int64(o))
 	l.highWatermark.Store(int64(o))
