@@ -39,6 +39,7 @@ func newCleanedStore(t *testing.T, change func(*CleanerConfig)) *cleanedStore {
 	cfg.Cleaner = func() CleanerConfig { return c.told }
 	c.Store = openedStore(t, cfg)
 	c.Start()
+	synctest.Wait() // its first look is over, and the next is a backoff away
 	return c
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -225,6 +226,35 @@ func TestCompactionInPasses(t *testing.T) {
 		t.Errorf("%d passes", passes)
 	}
 	wantVisible(t, l, want...)
+}
+
+// Beyond what the offset map of a pass covers everything stays. A tombstone there is written anew with the rest of its
+// segment and gets its delete horizon, but may not go by it before a pass has taken the record that it deletes.
+func TestTombstoneBeyondThePass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, l := compactLog(t)
+		mustAppend(t, l, kv("gone=value"))
+		seal(t, l)
+		// One segment that takes three passes, with the tombstone at its end.
+		mustAppend(t, l, kv("a=0", "b=0", "c=0", "d=0", "gone=-"))
+		seal(t, l)
+		left := "0 gone=value\n1 a=0\n2 b=0\n3 c=0\n4 d=0\n5 gone=-"
+		limits := plenty()
+		limits.mapBytes, limits.mapLoad = 3*keyEntryBytes, 1 // two keys
+		for _, to := range []ids.Offset{2, 4} {
+			wantVisible(t, l, strings.Split(left, "\n")...)
+			stats, _, err := cleanOnce(l, limits)
+			if err != nil || stats.to != to {
+				t.Fatalf("%+v, %v; want a pass up to %d", stats, err, to)
+			}
+			time.Sleep(2 * time.Duration(l.Config().DeleteRetentionMs) * time.Millisecond)
+		}
+		wantVisible(t, l, strings.Split(left, "\n")...)
+		if _, cleaned, err := cleanOnce(l, limits); err != nil || !cleaned {
+			t.Fatalf("cleaned %v: %v", cleaned, err)
+		}
+		wantVisible(t, l, "1 a=0", "2 b=0", "3 c=0", "4 d=0")
+	})
 }
 
 // Many small segments become few, each no larger than segment.bytes, and each ends where the next begins.
@@ -455,8 +485,8 @@ func TestMoveOfACompactedLog(t *testing.T) {
 	moved := movedTo(t, s, tp, "/b")
 	moved.SetHighWatermark(moved.EndOffset())
 	wantVisible(t, moved, want...)
-	if moved.CleanedOffset() != 120 {
-		t.Errorf("cleaned up to %d", moved.CleanedOffset())
+	if moved.CleanedOffset() != 120 || moved.StartOffset() != 0 {
+		t.Errorf("it starts at %d and is cleaned up to %d", moved.StartOffset(), moved.CleanedOffset())
 	}
 	seal(t, moved) // the copy has other segments
 	mustClean(t, moved)
@@ -468,8 +498,8 @@ func TestMoveOfACompactedLog(t *testing.T) {
 	again := s.Log(tp)
 	again.SetHighWatermark(again.EndOffset())
 	wantVisible(t, again, want...)
-	if again.CleanedOffset() != 121 {
-		t.Errorf("cleaned up to %d after a restart", again.CleanedOffset())
+	if again.CleanedOffset() != 121 || again.StartOffset() != 0 {
+		t.Errorf("after a restart it starts at %d and is cleaned up to %d", again.StartOffset(), again.CleanedOffset())
 	}
 	closedStore(t, s)
 }
