@@ -182,6 +182,11 @@ func (c *cleaner) run(p cleaningPlan) error {
 	if err != nil {
 		return err
 	}
+	// What an earlier cleaning has left has its own names for good before this one makes a file. A power cut that
+	// kept a .cleaned of now and gave a segment its .swap back would look like one that was being renamed.
+	if err := l.env.fs.SyncDir(l.dir); err != nil {
+		return fmt.Errorf("syncing directory %s: %w", l.dir, err)
+	}
 	if err := c.fillMap(p); err != nil {
 		return err
 	}
