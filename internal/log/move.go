@@ -193,7 +193,8 @@ func (m *Move) stepLocked() error {
 	if err != nil && err != io.EOF {
 		return err
 	}
-	if err := m.startLocked(record.Batch(m.mu.buf).BaseOffset()); err != nil {
+	// The first batch may reach below the log start, or compaction have left a gap before it.
+	if err := m.startLocked(min(from, record.Batch(m.mu.buf).BaseOffset())); err != nil {
 		return err
 	}
 	_, err = m.mu.future.AppendAsFollower(m.mu.buf)
@@ -331,13 +332,15 @@ func (m *Move) finishLocked() error {
 	}
 	m.mu.ended = true
 	defer m.forget()
-	defer m.from.leave()()
+	left := m.from.leave()
 	s, tp := m.store, m.from.tp
 	former := s.dirOf(m.from)
 	if former.err() != nil || m.mu.switched.Err() != nil {
+		left()
 		return nil // the mark tells at the next start which one to keep
 	}
 	name, err := former.setAside(tp, deleteSuffix)
+	left() // a checkpoint that is being written may wait for the log, and the one below for that
 	if err != nil {
 		return fmt.Errorf("%s has moved to %s, but its former directory stays: %w", tp, m.to.path, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -161,6 +162,41 @@ func TestMoveFollowsAppends(t *testing.T) {
 	if s.Log(tp) != moved || len(s.Moves()) != 0 || l.Err() == nil {
 		t.Errorf("log %p, want %p; moves %v; former %v", s.Log(tp), moved, s.Moves(), l.Err())
 	}
+	closedStore(t, s)
+}
+
+// TestFinishHoldsNoLogUp: a checkpoint of the former directory that began before the switch may still ask the
+// former log for its recovery point. Finish, which waits for it, must not keep it from that.
+func TestFinishHoldsNoLogUp(t *testing.T) {
+	fault := vfs.NewFault(vfs.NewMem())
+	s, tp := openedStore(t, crashConfig(fault)), partition("t", 0)
+	l := createdLog(t, s, tp)
+	appendValues(t, l, "here")
+	if err := l.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.dirs[0].writeCheckpoints(); err != nil {
+		t.Fatal(err)
+	}
+	written := 0
+	fault.SetHook(func(e vfs.Event) {
+		if e.Op != vfs.OpRename || e.Name != "/a/"+recoveryPointCheckpoint+vfs.TmpSuffix {
+			return
+		}
+		written++
+		for name, lock := range map[string]*sync.Mutex{"cleaning": &l.cleaning, "syncing": &l.syncing.Mutex, "checkpointing": &l.checkpointing, "mu": &l.mu.Mutex} {
+			if !lock.TryLock() {
+				t.Errorf("a checkpoint is written with %s of the former log held", name)
+				continue
+			}
+			lock.Unlock()
+		}
+	})
+	movedTo(t, s, tp, "/b")
+	if written == 0 {
+		t.Error("no checkpoint was written")
+	}
+	fault.SetHook(nil)
 	closedStore(t, s)
 }
 
