@@ -2,12 +2,16 @@ package sim
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// wide is the name of a topic with many partitions, which few workloads have.
-const wide = "wide"
+// Names of topics that are not like the others.
+const (
+	compacted = "compacted"
+	wide      = "wide" // has many partitions; few workloads have it
+)
 
 // createTopic makes a topic under one of the names that a workload knows.
 func (w *workload) createTopic(name string) error {
@@ -16,15 +20,18 @@ func (w *workload) createTopic(name string) error {
 		"index.interval.bytes":   fmt.Sprint(w.rng.IntN(1000)),
 		"retention.ms":           "-1",
 	}
+	t := &topic{name: name}
 	switch {
 	case name == wide:
 		partitions = 64 // so many at once are synced by syncfs
+	case name == compacted:
+		w.compact(t, configs)
 	case name == "b" || w.chance(4):
 		configs["ack.durability"] = "fsync"
 	case w.chance(4):
 		configs["flush.messages"] = "1"
 	}
-	t := w.history.newTopic(name, partitions, configs)
+	w.history.newTopic(t, partitions, configs)
 	w.made[name]++
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.TimeoutMillis = 30_000
@@ -46,6 +53,18 @@ func (w *workload) createTopic(name string) error {
 	w.history.topicCreated(t, resp.Topics[0].TopicID)
 	w.cutter.acknowledged()
 	return nil
+}
+
+// compact makes a topic one that the cleaner finds dirty as soon as it looks.
+func (w *workload) compact(t *topic, configs map[string]string) {
+	t.compacted, t.tombstonesStay = true, time.Duration(w.rng.IntN(20))*time.Second
+	configs["cleanup.policy"] = "compact"
+	if t.deletes = w.chance(3); t.deletes {
+		configs["cleanup.policy"] = "compact,delete"
+	}
+	configs["internal.segment.bytes"] = fmt.Sprint(1000 + w.rng.IntN(2000))
+	configs["min.cleanable.dirty.ratio"] = "0.01"
+	configs["delete.retention.ms"] = fmt.Sprint(t.tombstonesStay.Milliseconds())
 }
 
 // deleteTopic deletes a topic, with batches on their way to it, and makes it again.
@@ -78,6 +97,9 @@ func (w *workload) deleteTopic() error {
 // deleteRecords raises the start of a partition.
 func (w *workload) deleteRecords() error {
 	p := w.anyPartition()
+	if p.topic.compacted && !p.topic.deletes {
+		return nil
+	}
 	if w.chance(2) {
 		w.drain()
 	}

@@ -13,7 +13,7 @@ import (
 // writesCut is how many of the writes of a life are cut, drawn from all of them: 50 or more of a workload.
 const writesCut = (50 + livesMin - 1) / livesMin
 
-// cutter takes the disk's state before and after every sync and every rename, before some
+// cutter takes the disk's state before every rename, before and after every sync, before some
 // writes, and after some acknowledgements.
 type cutter struct {
 	history *history
@@ -106,6 +106,7 @@ func (c *cutter) before(e vfs.Event) {
 	}
 }
 
+// after cuts when something has become durable. A name that has changed has not: that is cut before what comes next.
 func (c *cutter) after(op vfs.Op, name string) {
 	c.keep(vfs.NoUnsynced, "after", string(op), name)
 }

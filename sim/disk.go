@@ -8,7 +8,7 @@ import (
 	"github.com/moldau/moldau/internal/vfs"
 )
 
-// disk is an FS that calls after when something has become durable or has got another name.
+// disk is an FS that calls after when something has become durable.
 // Where a file only reserves room it holds none: every clone would carry that along.
 type disk struct {
 	vfs.FS
@@ -19,6 +19,7 @@ type disk struct {
 // syncKind names what is synced: the call site alone does not tell where many share a helper.
 func syncKind(op vfs.Op, name string) string {
 	base, _ := strings.CutSuffix(filepath.Base(name), vfs.TmpSuffix)
+	base, cleaning := strings.CutSuffix(base, ".cleaned")
 	dir := filepath.Base(filepath.Dir(name))
 	switch {
 	case op == vfs.OpSyncFS:
@@ -28,11 +29,17 @@ func syncKind(op vfs.Op, name string) string {
 	case strings.IndexFunc(base, unicode.IsDigit) >= 0:
 		base = "*" + filepath.Ext(base)
 	}
+	if cleaning {
+		base += ".cleaned"
+	}
 	return string(op) + " of " + dirKind(dir, dir) + "/" + base
 }
 
-// dirKind names a directory: a partition's like all others.
+// dirKind names a directory: a partition's like all others, and a copy that is to be moved to like all others.
 func dirKind(path, base string) string {
+	if strings.HasSuffix(base, "-future") {
+		return "FUTURE"
+	}
 	if i := strings.LastIndexByte(base, '-'); i > 0 && base != "__cluster_metadata-0" {
 		return "PARTITION"
 	} else if i > 0 {
@@ -72,10 +79,6 @@ func (d *disk) Create(name string) (vfs.File, error) {
 		return nil, err
 	}
 	return &diskFile{f, d, name}, nil
-}
-
-func (d *disk) Rename(oldName, newName string) error {
-	return d.then(d.FS.Rename(oldName, newName), vfs.OpRename, newName)
 }
 
 func (d *disk) SyncDir(dir string) error {

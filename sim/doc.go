@@ -4,7 +4,7 @@
 //
 // Power loss: a workload is what the clients of one seed do over some lives of a broker,
 // each ended by a stop, a kill or a power cut. The cutter takes the disk as a power cut
-// would leave it, before and after every sync and every rename, at writes drawn at random,
+// would leave it, before every rename, before and after every sync, at writes drawn at random,
 // and right after acknowledgements. A broker is started on each, and the judge compares what it
 // shows with the history of what was asked for before the cut and what was acknowledged.
 // A sync of the code can be left out, to see that some cut shows its absence.

@@ -3,6 +3,7 @@ package sim
 import (
 	"math"
 	"sync"
+	"time"
 
 	"github.com/moldau/moldau/internal/ids"
 	"github.com/moldau/moldau/internal/vfs"
@@ -46,11 +47,16 @@ func newHistory() *history { return &history{taken: make(map[int64]instant)} }
 type topic struct {
 	name       string
 	id         ids.TopicID // zero until its creation was acknowledged
+	compacted  bool        // by its cleanup.policy
+	deletes    bool        // which has "delete" in it, so that DeleteRecords may come
 	created    span
 	deleted    span
 	grown      []growth // the first is from its creation
 	configs    []configChange
 	partitions []*partition
+
+	// tombstonesStay is the delete.retention.ms of a compacted topic.
+	tombstonesStay time.Duration
 }
 
 type growth struct {
@@ -68,8 +74,19 @@ type partition struct {
 	index   int32
 	batches []*batch // in the order in which they were sent
 	byBytes map[string]*batch
+	entries map[string]*entry // of a compacted topic, by their number
 	trims   []trim
 }
+
+// entry is a record of a compacted topic, told from others by a number in its headers.
+type entry struct {
+	batch *batch
+	delta int
+	key   string
+	value []byte // nil for a tombstone
+}
+
+func (e *entry) offset() int64 { return e.batch.offset + int64(e.delta) }
 
 // trim is one DeleteRecords.
 type trim struct {
@@ -94,6 +111,8 @@ type batch struct {
 	acks      int16
 	bytes     []byte // as sent: base offset 0, no leader epoch
 	records   int
+	entries   []*entry  // of a compacted topic
+	sentAt    time.Time // virtual
 	sequence  int32
 	offset    int64   // that was acknowledged
 	promised  instant // from when on a power cut must leave it
@@ -131,8 +150,8 @@ func (h *history) ack(s *span, with func()) {
 	s.acked = h.tickLocked()
 }
 
-func (h *history) newTopic(name string, partitions int32, configs map[string]string) *topic {
-	t := &topic{name: name, deleted: never2(), created: never2()}
+func (h *history) newTopic(t *topic, partitions int32, configs map[string]string) {
+	t.deleted, t.created = never2(), never2()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t.created.asked = h.tickLocked()
@@ -141,13 +160,12 @@ func (h *history) newTopic(name string, partitions int32, configs map[string]str
 		t.configs = append(t.configs, configChange{t.created, k, v})
 	}
 	h.topics = append(h.topics, t)
-	return t
 }
 
 func (t *topic) grow(g growth) {
 	t.grown = append(t.grown, g)
 	for i := int32(len(t.partitions)); i < g.partitions; i++ {
-		t.partitions = append(t.partitions, &partition{topic: t, index: i, byBytes: make(map[string]*batch)})
+		t.partitions = append(t.partitions, &partition{topic: t, index: i, byBytes: make(map[string]*batch), entries: make(map[string]*entry)})
 	}
 }
 
@@ -170,6 +188,19 @@ func (h *history) add(b *batch) {
 	b.asked, b.acked, b.promised, b.dead, b.order = h.tickLocked(), never, never, never, int(h.mu.now)
 	b.partition.batches = append(b.partition.batches, b)
 	b.partition.byBytes[identity(b.bytes)] = b
+	b.sentAt = time.Now()
+}
+
+// addEntry notes a record of a batch that will be sent to a compacted topic.
+func (h *history) addEntry(p *partition, number string, e *entry) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p.entries[number] = e
+}
+
+// isPromised tells whether a cut must leave what the batch was for.
+func (b *batch) isPromised(c *cut) bool {
+	return b.promised <= c.from || b.acked <= c.from && c.what == vfs.AllUnsynced
 }
 
 // batchAcked notes that a batch was acknowledged, and by what acks.

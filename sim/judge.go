@@ -4,19 +4,18 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
-
-	"github.com/moldau/moldau/internal/vfs"
 )
 
 // findings is what a judge has recognised in a view.
 type findings struct {
 	topics map[*topic]*topicView
 	at     map[*batch]int64
+	keys   map[*partition]map[string]int64 // the last offset of each key of a compacted topic
 }
 
 // judge tells whether what a broker shows after a power cut is what clients were promised.
 func (h *history) judge(v *view, c *cut) (*findings, error) {
-	f := &findings{topics: make(map[*topic]*topicView), at: make(map[*batch]int64)}
+	f := &findings{topics: make(map[*topic]*topicView), at: make(map[*batch]int64), keys: make(map[*partition]map[string]int64)}
 	if c.from > 0 && v.clusterID != h.clusterID {
 		return nil, fmt.Errorf("the cluster's id was %s and is %s", h.clusterID, v.clusterID)
 	}
@@ -92,18 +91,27 @@ func (f *findings) judgePartition(p *partition, pv *partitionView, c *cut) error
 	if least, most := p.startBetween(c); pv.start < least || pv.start > most {
 		return fmt.Errorf("the log should start at %d to %d", least, most)
 	}
-	if err := f.recognise(p, pv, c); err != nil {
+	if len(pv.dirs) != 1 {
+		return fmt.Errorf("it is in the data directories %q", pv.dirs)
+	}
+	recognise := f.recognise
+	if p.topic.compacted {
+		recognise = f.recogniseCompacted
+	}
+	if err := recognise(p, pv, c); err != nil {
 		return err
 	}
 	for _, b := range p.batches {
 		at, found := f.at[b]
-		promised := b.promised <= c.from || b.acked <= c.from && c.what == vfs.AllUnsynced
 		switch {
 		case found && b.acked < never && b.offset != at:
 			return fmt.Errorf("%v was acknowledged at offset %d, and is at %d", b, b.offset, at)
-		case !found && promised && b.offset+int64(b.records) > pv.start:
+		case !found && !p.topic.compacted && b.isPromised(c) && b.offset+int64(b.records) > pv.start:
 			return fmt.Errorf("%v was acknowledged at offset %d, and is gone", b, b.offset)
 		}
+	}
+	if p.topic.compacted {
+		return f.judgeKeys(p, pv, c)
 	}
 	return nil
 }
@@ -126,22 +134,28 @@ func (f *findings) recognise(p *partition, pv *partitionView, c *cut) error {
 		if !bytes.Equal(got[16:], b.bytes[16:]) || !got.CheckCRC() {
 			return fmt.Errorf("the bytes of %v at %d are not those that were sent", b, base)
 		}
-		if first, twice := f.at[b]; twice {
-			return fmt.Errorf("%v is there twice, at %d and at %d", b, first, base)
+		if before := last[b.producer]; before != nil && b.producer.id >= 0 && before.sequence+int32(before.records) != b.sequence {
+			return fmt.Errorf("%v at %d comes after %v: a sequence is missing, or twice", b, base, before)
 		}
-		if b.asked > c.to || b.dead <= c.from {
-			return fmt.Errorf("%v at %d was not sent yet, or had been missing after an earlier start", b, base)
+		if err := f.place(b, base, c, last); err != nil {
+			return err
 		}
-		if before := last[b.producer]; before != nil {
-			if before.order > b.order {
-				return fmt.Errorf("%v at %d comes after %v, which was sent later", b, base, before)
-			}
-			if b.producer.id >= 0 && before.sequence+int32(before.records) != b.sequence {
-				return fmt.Errorf("%v at %d comes after %v: a sequence is missing", b, base, before)
-			}
-		}
-		f.at[b], last[b.producer] = base, b
 	}
+	return nil
+}
+
+// place notes that a batch is at an offset, if it may be. last is that of each producer before it.
+func (f *findings) place(b *batch, base int64, c *cut, last map[*producer]*batch) error {
+	if first, twice := f.at[b]; twice {
+		return fmt.Errorf("%v is there twice, at %d and at %d", b, first, base)
+	}
+	if b.asked > c.to || b.dead <= c.from {
+		return fmt.Errorf("%v at %d was not sent yet, or had been missing after an earlier start", b, base)
+	}
+	if before := last[b.producer]; before != nil && before.order > b.order {
+		return fmt.Errorf("%v at %d comes after %v, which was sent later", b, base, before)
+	}
+	f.at[b], last[b.producer] = base, b
 	return nil
 }
 

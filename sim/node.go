@@ -15,7 +15,11 @@ import (
 type node struct {
 	broker *broker.Broker
 	net    *network
+	began  time.Time
 }
+
+// cleanerBackoff is how often a broker looks for something to compact, from its start on.
+const cleanerBackoff = 3 * time.Second
 
 const nodeAddress = "broker:9092"
 
@@ -35,6 +39,7 @@ func startNode(fs vfs.FS, settings map[string]string, logger *slog.Logger) (*nod
 	add("replica.high.watermark.checkpoint.interval.ms", "3000")
 	add("log.retention.check.interval.ms", "11000")
 	add("log.segment.delete.delay.ms", "4000")
+	add("log.cleaner.backoff.ms", fmt.Sprint(cleanerBackoff.Milliseconds()))
 	over := []config.Entry{}
 	for name, value := range settings {
 		over = append(over, config.Entry{Name: name, Value: value, Where: "sim"})
@@ -43,7 +48,7 @@ func startNode(fs vfs.FS, settings map[string]string, logger *slog.Logger) (*nod
 	if err != nil {
 		return nil, err
 	}
-	n := &node{net: newNetwork()}
+	n := &node{net: newNetwork(), began: time.Now()}
 	if n.broker, err = broker.New(cfg, broker.Deps{FS: fs, Listen: n.net.listen, Logger: logger}); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"time"
 
 	"github.com/moldau/moldau/internal/ids"
 	"github.com/moldau/moldau/internal/record"
@@ -93,13 +94,17 @@ func (j *judge) visit(n *node, c *cut, use func(*client, *view, *findings, *cut)
 		return err
 	}
 	defer cl.close()
+	cleaned := j.rng.IntN(2) == 0
+	if cleaned {
+		time.Sleep(time.Millisecond) // what the broker compacts when it starts, it has compacted then, or rests
+	}
 	v, err := look(cl)
 	if err != nil {
 		return err
 	}
 	f, err := j.history.judge(v, c)
 	if err == nil {
-		err = v.probe(cl, j.rng)
+		err = v.probe(cl, j.rng, cleaned)
 	}
 	if err != nil || use == nil {
 		return err
@@ -145,7 +150,7 @@ func (j *judge) usePartition(cl *client, p *partition, f *findings, pv *partitio
 	b := last[len(last)-1]
 	builder := record.NewBuilder()
 	builder.ProducerID, builder.ProducerEpoch, builder.BaseSequence = ids.ProducerID(b.producer.id), ids.ProducerEpoch(b.producer.epoch), b.sequence+int32(b.records)
-	next := &batch{partition: p, producer: b.producer, records: 1, sequence: builder.BaseSequence, bytes: builder.Append(0, nil, []byte("next")).MustBuild()}
+	next := &batch{partition: p, producer: b.producer, records: 1, sequence: builder.BaseSequence, bytes: builder.Append(0, []byte("key"), []byte("next")).MustBuild()}
 	at, err := sendAgain(cl, next)
 	if err != nil {
 		return err

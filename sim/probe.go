@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/moldau/moldau/internal/ids"
 	"github.com/moldau/moldau/internal/record"
 )
 
@@ -21,22 +22,25 @@ type target struct {
 const probesMax = 4
 
 // probe looks for one batch of some partitions by offset and by time, as those do who do not
-// read from the start: here the indexes count.
-func (v *view) probe(c *client, rng *rand.Rand) error {
+// read from the start: here the indexes count. cleaned says that no compaction takes them away meanwhile.
+func (v *view) probe(c *client, rng *rand.Rand, cleaned bool) error {
 	var targets []target
 	for _, t := range v.sorted() {
 		for i, p := range t.partitions {
-			if len(p.batches) < 2 {
+			if len(p.batches) < 2 || t.compacted() && !cleaned {
 				continue
 			}
 			b := p.batches[1+rng.IntN(len(p.batches)-1)]
-			targets = append(targets, target{t, int32(i), b, int64(b.BaseOffset()) + int64(rng.IntN(int(b.Count())))})
+			targets = append(targets, target{t, int32(i), b, int64(b.BaseOffset()) + rng.Int64N(int64(b.LastOffsetDelta())+1)})
 		}
 	}
 	rng.Shuffle(len(targets), func(a, b int) { targets[a], targets[b] = targets[b], targets[a] })
 	for _, t := range targets[:min(probesMax, len(targets))] {
 		if err := t.findOffset(c); err != nil {
 			return err
+		}
+		if t.batch.Count() == 0 {
+			continue // its records were compacted away
 		}
 		if err := t.findTime(c); err != nil {
 			return err
@@ -99,8 +103,8 @@ func (t *target) findTime(c *client) error {
 // firstAt is the offset of the first record at a time or later.
 func (p *partitionView) firstAt(timestamp int64) int64 {
 	for _, b := range p.batches {
-		if b.MaxTimestamp() >= timestamp {
-			return max(p.start, int64(b.BaseOffset()))
+		if at, _, found, err := b.FindTimestamp(timestamp, ids.Offset(p.start)); found && err == nil {
+			return int64(at)
 		}
 	}
 	return -1

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -23,9 +24,12 @@ type topicView struct {
 	configs    map[string]string // those that the topic itself has
 }
 
+func (t *topicView) compacted() bool { return strings.Contains(t.configs["cleanup.policy"], "compact") }
+
 type partitionView struct {
 	start, end int64
 	batches    []record.Batch
+	dirs       []string // that have it
 }
 
 // look reads everything.
@@ -38,6 +42,9 @@ func look(c *client) (*view, error) {
 		return v, nil
 	}
 	if err := v.lookAtConfigs(c); err != nil {
+		return nil, err
+	}
+	if err := v.lookAtDirs(c); err != nil {
 		return nil, err
 	}
 	for _, timestamp := range []int64{-2, -1} {

@@ -22,6 +22,7 @@ type workload struct {
 	rng      *rand.Rand
 	history  *history
 	settings map[string]string
+	dirs     []string // data directories
 	logger   *slog.Logger
 	cutter   *cutter
 
@@ -50,15 +51,19 @@ const pipelined = 5
 func newWorkload(seed uint64, omitted omission, logger *slog.Logger) *workload {
 	w := &workload{
 		seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), history: newHistory(), logger: logger,
-		clients: make(map[*producer]*client), made: make(map[string]int),
+		clients: make(map[*producer]*client), made: make(map[string]int), dirs: []string{"/data"},
 	}
 	w.cutter = newCutter(w.history, seed, omitted)
 	w.settings = make(map[string]string)
 	if w.chance(3) {
 		w.settings["metadata.log.max.record.bytes.between.snapshots"] = fmt.Sprint(300 + w.rng.IntN(3000))
 	}
-	if w.chance(3) {
-		w.settings["log.dirs"] = "/data,/other/data"
+	if !w.chance(4) {
+		w.dirs = append(w.dirs, "/other/data")
+	}
+	w.settings["log.dirs"] = strings.Join(w.dirs, ",")
+	if w.chance(3) { // a cleaning takes its time, and others go on meanwhile
+		w.settings["log.cleaner.io.max.bytes.per.second"] = fmt.Sprint(1000 + w.rng.IntN(10_000))
 	}
 	return w
 }
@@ -134,9 +139,13 @@ func (w *workload) live(life int) error {
 	if err := w.start(life); err != nil {
 		return err
 	}
-	steps := 25 + w.rng.IntN(25)
+	steps := 12 + w.rng.IntN(14)
 	for step := 0; step < steps && w.faulty() == nil; step++ {
-		if err := w.step(); err != nil {
+		take := w.step
+		if step == steps/2 { // what no workload goes without
+			take = [...]func() error{w.moveReplica, w.deleteTopic, w.deleteRecords}[life%livesMin]
+		}
+		if err := take(); err != nil {
 			return fmt.Errorf("step %d: %w", step, err)
 		}
 	}
@@ -154,7 +163,7 @@ func (w *workload) begin() error {
 		return err
 	}
 	w.history.clusterID = v.clusterID
-	names := []string{"a", "b"}
+	names := []string{"a", "b", compacted}
 	if w.chance(12) {
 		names = append(names, wide)
 	}
@@ -206,6 +215,7 @@ func (w *workload) settle(p *partition, pv *partitionView, f *findings, now inst
 			b.acked, b.promised, b.offset = min(b.acked, now), min(b.promised, now), at
 		case found: // a restart after a kill has read it from memory; the disk may not have it
 		case b.acked < never && b.offset+int64(b.records) <= pv.start:
+		case b.promised < never && p.topic.compacted: // replaced, or the judge would have said so
 		default:
 			b.dead, b.acked, b.promised = now, never, never
 			if pv.start > 0 && b.producer.id >= 0 {
@@ -286,25 +296,29 @@ func (w *workload) hangUp() {
 // step does one thing.
 func (w *workload) step() error {
 	switch n := w.rng.IntN(100); {
-	case n < 55:
+	case n < 45:
 		w.produce(1)
-	case n < 65:
+	case n < 55:
 		w.produce(8)
-	case n < 72:
+	case n < 62:
 		return w.repeat()
-	case n < 79:
+	case n < 68:
 		w.drain()
 		time.Sleep(time.Duration(w.rng.IntN(20_000)) * time.Millisecond)
-	case n < 86:
+	case n < 75:
+		w.meetCleaner()
+	case n < 82:
 		return w.deleteRecords()
-	case n < 90:
+	case n < 85:
 		return w.deleteTopic()
-	case n < 93:
+	case n < 88:
 		return w.alterConfig()
-	case n < 95:
+	case n < 90:
 		return w.createPartitions()
-	case n < 97:
+	case n < 92:
 		return w.newProducer()
+	case n < 97:
+		return w.moveReplica()
 	default:
 		w.drain()
 	}
@@ -312,6 +326,12 @@ func (w *workload) step() error {
 		w.drain()
 	}
 	return nil
+}
+
+// meetCleaner sends batches in the moment when the broker looks for something to compact.
+func (w *workload) meetCleaner() {
+	time.Sleep(cleanerBackoff - time.Since(w.node.began)%cleanerBackoff)
+	w.produce(4)
 }
 
 // drain waits for everything on its way.
@@ -429,14 +449,23 @@ func (w *workload) newBatch(pr *producer, p *partition, acks int16) *batch {
 		pr.sequences[p] += int32(b.records)
 		builder.ProducerID, builder.ProducerEpoch, builder.BaseSequence = ids.ProducerID(pr.id), ids.ProducerEpoch(pr.epoch), b.sequence
 	}
-	for i := range b.records {
-		filler := strings.Repeat(string(rune('a'+w.rng.IntN(26))), w.rng.IntN(300))
-		builder.Append(time.Now().UnixMilli(), fmt.Appendf(nil, "%d", w.sent), fmt.Appendf(nil, "record %d, %d of %s, %s", w.sent, i, p.topic.id, filler))
-		w.sent++
+	if p.topic.compacted {
+		w.addEntries(b, builder)
+	} else {
+		w.addRecords(b, builder)
 	}
 	b.bytes = builder.MustBuild()
 	w.history.add(b)
 	return b
+}
+
+// addRecords fills a batch for a topic that is not compacted.
+func (w *workload) addRecords(b *batch, builder *record.Builder) {
+	for i := range b.records {
+		filler := strings.Repeat(string(rune('a'+w.rng.IntN(26))), w.rng.IntN(300))
+		builder.Append(time.Now().UnixMilli(), fmt.Appendf(nil, "%d", w.sent), fmt.Appendf(nil, "record %d, %d of %s, %s", w.sent, i, b.partition.topic.id, filler))
+		w.sent++
+	}
 }
 
 // produced takes the answer to one request. It runs on the goroutine of a client.
@@ -497,7 +526,8 @@ func (w *workload) repeat() error {
 	return nil
 }
 
-// lastFive are the batches of each idempotent producer which a broker has to remember.
+// lastFive are the batches of each idempotent producer which a broker has to remember: where compaction has
+// taken the others, the last of them.
 func lastFive(p *partition, there func(*batch) bool) (last []*batch) {
 	of := make(map[*producer][]*batch)
 	for _, b := range p.batches {
@@ -507,7 +537,11 @@ func lastFive(p *partition, there func(*batch) bool) (last []*batch) {
 	}
 	for _, b := range p.batches { // in an order that is the same every time
 		if all := of[b.producer]; len(all) > 0 {
-			last = append(last, all[max(0, len(all)-pipelined):]...)
+			n := pipelined
+			if p.topic.compacted {
+				n = 1
+			}
+			last = append(last, all[max(0, len(all)-n):]...)
 			delete(of, b.producer)
 		}
 	}

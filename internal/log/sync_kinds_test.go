@@ -16,6 +16,7 @@ import (
 type kindsFS struct {
 	vfs.FS
 	unsynced string       // "" syncs all
+	future   bool         // of copies that are being moved to alone
 	logRead  atomic.Int64 // bytes
 }
 
@@ -53,7 +54,7 @@ type kindsFile struct {
 }
 
 func (f *kindsFile) Sync() error {
-	if f.fs.unsynced != "" && strings.HasSuffix(f.name, f.fs.unsynced) {
+	if f.fs.unsynced != "" && strings.HasSuffix(f.name, f.fs.unsynced) && strings.Contains(f.name, futureSuffix+"/") == f.fs.future {
 		return nil
 	}
 	return f.File.Sync()
@@ -71,19 +72,27 @@ func (f *kindsFile) ReadAt(p []byte, off int64) (int, error) {
 func TestEveryKindOfSyncIsNeeded(t *testing.T) {
 	for _, kind := range []struct {
 		suffix string
+		future bool
 		write  func(t *testing.T, s *Store)
 		judge  func(s *Store, fsys *kindsFS) error
 	}{
-		{indexSuffix, writeManyBatches, findNear},
-		{producerSnapshotSuffix, writeThenDelete, knowDeleted},
-		{indexSuffix + cleanedSuffix, writeThenCompact, findNear},
-		{timeIndexSuffix + cleanedSuffix, writeThenCompact, findTimes},
+		{indexSuffix, false, writeManyBatches, findNear},
+		{producerSnapshotSuffix, false, writeThenDelete, knowDeleted},
+		{indexSuffix + cleanedSuffix, false, writeThenCompact, findNear},
+		{timeIndexSuffix + cleanedSuffix, false, writeThenCompact, findTimes},
+		{indexSuffix, true, writeThenMove, findNear},
+		{timeIndexSuffix, true, writeThenMove, findTimes},
+		{producerSnapshotSuffix, true, moveThenDelete, knowDeleted},
 	} {
-		t.Run(kind.suffix[1:], func(t *testing.T) {
-			if seed, err := afterCuts(t, "", kind.write, kind.judge); err != nil {
+		name := kind.suffix[1:]
+		if kind.future {
+			name += futureSuffix
+		}
+		t.Run(name, func(t *testing.T) {
+			if seed, err := afterCuts(t, &kindsFS{}, kind.write, kind.judge); err != nil {
 				t.Errorf("seed %d: %v", seed, err)
 			}
-			seed, err := afterCuts(t, kind.suffix, kind.write, kind.judge)
+			seed, err := afterCuts(t, &kindsFS{unsynced: kind.suffix, future: kind.future}, kind.write, kind.judge)
 			if err == nil {
 				t.Fatalf("without the sync of *%s nothing is lost", kind.suffix)
 			}
@@ -93,10 +102,11 @@ func TestEveryKindOfSyncIsNeeded(t *testing.T) {
 }
 
 // afterCuts cuts the power once what write wrote was synced, in many ways, and returns the first complaint.
-func afterCuts(t *testing.T, unsynced string, write func(*testing.T, *Store), judge func(*Store, *kindsFS) error) (seed uint64, complaint error) {
+func afterCuts(t *testing.T, on *kindsFS, write func(*testing.T, *Store), judge func(*Store, *kindsFS) error) (seed uint64, complaint error) {
 	t.Helper()
 	mem := vfs.NewMem()
-	s := openedStore(t, crashConfig(&kindsFS{FS: mem, unsynced: unsynced}))
+	on.FS = mem
+	s := openedStore(t, crashConfig(on))
 	defer killed(s)
 	write(t, s)
 	s.checkpointAll(func(d *dataDir) *checkpointFile { return &d.recoveryPoints })
@@ -191,6 +201,40 @@ func knowDeleted(s *Store, _ *kindsFS) error {
 		return fmt.Errorf("a retry of offset 0 was appended at %d", a.BaseOffset)
 	}
 	return nil
+}
+
+// writeThenMove is writeManyBatches with a time of its own for each, in a log that has moved since.
+func writeThenMove(t *testing.T, s *Store) {
+	t.Helper()
+	cfg := DefaultConfig()
+	cfg.IndexIntervalBytes, cfg.SegmentBytes = 500, 60_000 // two segments
+	l, err := s.Create(partition("t", 0), testTopicID("t"), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range manyBatches {
+		mustAppend(t, l, record.NewBuilder().Append(int64(1000+n), nil, []byte(fmt.Sprint(n))).MustBuild())
+	}
+	movedTo(t, s, l.tp, "/b")
+}
+
+// moveThenDelete is writeThenDelete, but that the log has moved before records of it are deleted.
+func moveThenDelete(t *testing.T, s *Store) {
+	t.Helper()
+	cfg := DefaultConfig()
+	cfg.SegmentBytes, cfg.FileDeleteDelayMs = 400, 0
+	l, err := s.Create(partition("t", 0), testTopicID("t"), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, l, idempotent(9, 0, 2))
+	for n := range 20 {
+		appendValues(t, l, fmt.Sprint(n, strings.Repeat(".", 100)))
+	}
+	moved := movedTo(t, s, l.tp, "/b")
+	if err := moved.AdvanceStart(10); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // writeThenCompact is writeManyBatches with a key in each, of which nothing can go.

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Site is a place in the code that syncs something.
@@ -19,10 +20,29 @@ type Site struct {
 
 func (s Site) String() string { return fmt.Sprintf("%s:%d %s %s", s.File, s.Line, s.Func, s.Op) }
 
+// callers is a stack as far as it takes to tell a Site.
+type callers [16]uintptr
+
+// siteOf has the Site of each stack that was met: to tell it takes longer than to find it here.
+var siteOf sync.Map
+
 // callSite is the nearest caller outside this file system's own code.
 func callSite(op Op) Site {
-	var pcs [16]uintptr
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
+	var pcs callers
+	n := runtime.Callers(2, pcs[:])
+	if known, ok := siteOf.Load(pcs); ok {
+		site := known.(Site)
+		site.Op = op
+		return site
+	}
+	site := pcs.site(n)
+	siteOf.Store(pcs, site)
+	site.Op = op
+	return site
+}
+
+func (pcs *callers) site(n int) Site {
+	frames := runtime.CallersFrames(pcs[:n])
 	for {
 		frame, more := frames.Next()
 		if !strings.Contains(frame.Function, "/vfs.(*Fault).") && !strings.Contains(frame.Function, "/vfs.(*faultFile).") || !more {
@@ -30,7 +50,6 @@ func callSite(op Op) Site {
 				File: path.Join(path.Base(path.Dir(frame.File)), path.Base(frame.File)),
 				Func: frame.Function[strings.LastIndexByte(frame.Function, '/')+1:],
 				Line: frame.Line,
-				Op:   op,
 			}
 		}
 	}

@@ -25,12 +25,12 @@ once() {
   mv "$file.new" "$file"
   rm "$file.out"
 }
-seed() { once "$results/seed.$1" "workload $1" env GOGC=400 FIRST="$1" SEEDS=1 "$binary" -test.run '^TestPowerLoss$' -test.v -test.timeout 30m; }
+seed() { once "$results/seed.$1" "workload $1" env GOGC=400 FIRST="$1" SEEDS=1 "$binary" -test.run '^TestPowerLoss$' -test.v -test.timeout 10m; }
 # A process for each seed: one that is kept for many needs the memory of all their disks.
 first_notice() { # SYNC
   local n
   for n in $(seq "$first" $((first + omit_seeds - 1))); do
-    if GOGC=400 OMIT="$1" FIRST=$n SEEDS=1 "$binary" -test.run '^TestEverySyncIsNeeded$' -test.v -test.timeout 30m >"$file.seed" 2>&1; then
+    if GOGC=400 OMIT="$1" FIRST=$n SEEDS=1 "$binary" -test.run '^TestEverySyncIsNeeded$' -test.v -test.timeout 10m >"$file.seed" 2>&1; then
       grep noticed "$file.seed" && rm "$file.seed" && return
     elif ! grep -q 'noticed by none' "$file.seed"; then
       cat "$file.seed" # it died
@@ -44,8 +44,10 @@ first_notice() { # SYNC
 by_the_log_alone() { # SYNC
   local name
   case $1 in
-  'Sync of PARTITION/*.'*) name="^TestEveryKindOfSyncIsNeeded\$/^${1##*.}\$" ;;
+  'Sync of PARTITION/*.'*) name="^TestEveryKindOfSyncIsNeeded\$/^${1#*/\*.}\$" ;;
+  'Sync of FUTURE/*.'*) name="^TestEveryKindOfSyncIsNeeded\$/^${1#*/\*.}-future\$" ;;
   log/*writeCheckpoint:SyncDir) name='^TestRecoveryPointHasItsIndexesNamed$' ;;
+  log/compact*) name="^TestEverySyncOfACompactionIsNeeded$/^$(sed 's/^[^:]*:\([0-9]*\):\(.*\):[A-Za-z]*$/\2:\1/; s/[][().*\]/\\&/g' <<<"$1")\$" ;;
   log/*) name="^TestEverySyncIsNeeded$/$(sed 's/:\([A-Za-z]*\)$/_\1/; s/:log/_log/; s/[][().*\]/\\&/g' <<<"$1")\$" ;;
   *) return 1 ;;
   esac
