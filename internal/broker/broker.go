@@ -386,6 +386,7 @@ func (b *Broker) accept(context.Context) error {
 		b.coordinators.groups.Stop() // who waits for a rebalance is answered, or the server would wait with him
 		err := srv.Stop(ctx)
 		b.serve.Wait()
+		handlers.Stop()
 		return err
 	})
 	return nil

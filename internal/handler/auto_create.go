@@ -1,54 +1,159 @@
 package handler
 
 import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/ids"
+	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/server"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // useDefault asks CreateTopics for the broker's own number (KIP-464).
 const useDefault = -1
 
-// autoCreateTimeoutMs bounds the wait of a metadata request for the topics that it creates.
-const autoCreateTimeoutMs = 30_000
+const (
+	// autoCreateTimeout bounds one request to the controller for topics that were asked for on demand.
+	autoCreateTimeout = 30 * time.Second
+	// autoCreateMax bounds the topics that are on their way at a time. Who asks for one more is answered
+	// like the others, and asks again.
+	autoCreateMax = 1000
+)
 
-// autoCreate creates the topics that a metadata request names and that do not exist,
-// where auto.create.topics.enable says so. What fails shows as an unknown topic.
-func (h *Handlers) autoCreate(x *server.Exchange, req *kmsg.MetadataRequest) {
+// autoCreate begins to create the topics that a metadata request names and that img lacks, where
+// auto.create.topics.enable says so. The answer says that they are unknown, and the client asks again.
+func (h *Handlers) autoCreate(x *server.Exchange, img *metadata.Image, req *kmsg.MetadataRequest) {
 	if !h.Config().AutoCreateTopics {
 		return
 	}
-	img := h.Image()
-	var create kmsg.CreateTopicsRequest
-	create.Version = 7
-	create.TimeoutMillis = autoCreateTimeoutMs
 	for i := range req.Topics {
 		name := req.Topics[i].Topic
 		if name == nil || !validTopicName(*name) || req.Topics[i].TopicID != ids.ZeroUUID {
 			continue
 		}
-		if _, exists := img.Topic(*name); exists {
-			continue
+		if _, exists := img.Topic(*name); !exists {
+			h.createOnDemand(x, *name)
 		}
-		t := kmsg.NewCreateTopicsRequestTopic()
-		t.Topic, t.NumPartitions, t.ReplicationFactor = *name, useDefault, useDefault
-		create.Topics = append(create.Topics, t)
 	}
-	if len(create.Topics) == 0 {
+}
+
+// createOnDemand begins to create a topic that some client needs.
+func (h *Handlers) createOnDemand(x *server.Exchange, name string) {
+	t := kmsg.NewCreateTopicsRequestTopic()
+	t.Topic, t.NumPartitions, t.ReplicationFactor = name, useDefault, useDefault
+	switch {
+	case name == config.OffsetsTopic:
+		t = h.offsetsTopic()
+	case isInternal(name):
+		return // of coordinators that are not built yet: they know what it has to be like
+	}
+	h.creator.create(t, x.Conn.RemoteAddr())
+}
+
+// topicCreator creates topics behind the answers to those who need them: each name once at a time, and all that were
+// asked for while one request was at the controller with the next one. Its goroutine lives while there is one to create.
+type topicCreator struct {
+	topics func(context.Context, *kmsg.CreateTopicsRequest) *kmsg.CreateTopicsResponse
+	logger *slog.Logger
+
+	ctx    context.Context // ends with stop
+	cancel context.CancelFunc
+	done   sync.WaitGroup // of the goroutine
+
+	mu struct {
+		sync.Mutex
+		inFlight map[string]net.Addr // the names on their way, and who asked first
+		next     []kmsg.CreateTopicsRequestTopic
+		running  bool
+	}
+}
+
+func newTopicCreator(topics func(context.Context, *kmsg.CreateTopicsRequest) *kmsg.CreateTopicsResponse, logger *slog.Logger) *topicCreator {
+	c := &topicCreator{topics: topics, logger: logger}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.mu.inFlight = make(map[string]net.Addr)
+	return c
+}
+
+// create begins to create a topic, unless it is on its way already.
+func (c *topicCreator) create(t kmsg.CreateTopicsRequestTopic, peer net.Addr) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, there := c.mu.inFlight[t.Topic]; there || len(c.mu.inFlight) == autoCreateMax || c.ctx.Err() != nil {
 		return
 	}
-	ctx, cancel := within(x, autoCreateTimeoutMs)
+	c.mu.inFlight[t.Topic] = peer
+	c.mu.next = append(c.mu.next, t)
+	if !c.mu.running {
+		c.mu.running = true
+		c.done.Go(c.run)
+	}
+}
+
+// stop gives up what is on its way and waits for the goroutine. Nothing is created any more.
+func (c *topicCreator) stop() {
+	c.mu.Lock()
+	c.cancel()
+	c.mu.Unlock()
+	c.done.Wait()
+}
+
+func (c *topicCreator) run() {
+	for batch := c.take(nil); len(batch) > 0; batch = c.take(batch) {
+		c.ask(batch)
+	}
+}
+
+// take forgets the topics that are done with and returns those to create next. Where there are none, run ends.
+func (c *topicCreator) take(done []kmsg.CreateTopicsRequestTopic) []kmsg.CreateTopicsRequestTopic {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range done {
+		delete(c.mu.inFlight, done[i].Topic)
+	}
+	batch := c.mu.next
+	c.mu.next = nil
+	c.mu.running = len(batch) > 0
+	return batch
+}
+
+// ask has the controller create topics. The next request that needs one that failed tries again.
+func (c *topicCreator) ask(batch []kmsg.CreateTopicsRequestTopic) {
+	req := kmsg.NewPtrCreateTopicsRequest()
+	req.Version, req.TimeoutMillis, req.Topics = 7, int32(autoCreateTimeout.Milliseconds()), batch
+	ctx, cancel := context.WithTimeout(c.ctx, autoCreateTimeout)
 	defer cancel()
-	resp := h.Controller.CreateTopics(ctx, &create)
+	resp := c.topics(ctx, req)
+	if c.ctx.Err() != nil {
+		return
+	}
 	for i := range resp.Topics {
 		t := &resp.Topics[i]
-		if t.ErrorCode != 0 {
-			h.Logger.Info("topic was not created on demand", "topic", t.Topic, "peer", x.Conn.RemoteAddr(), "code", t.ErrorCode)
-			continue
+		logger := c.logger.With("topic", t.Topic, "peer", c.peer(t.Topic))
+		switch err := kerr.ErrorForCode(t.ErrorCode); {
+		case err == nil:
+			logger.Info("topic created on demand", "partitions", t.NumPartitions, "replication_factor", t.ReplicationFactor)
+		case errors.Is(err, kerr.TopicAlreadyExists): // somebody else was faster
+		case t.ErrorMessage != nil:
+			logger.Warn("topic was not created on demand", "err", err, "reason", *t.ErrorMessage)
+		default:
+			logger.Warn("topic was not created on demand", "err", err)
 		}
-		h.Logger.Info("topic created on demand", "topic", t.Topic, "partitions", t.NumPartitions, "peer", x.Conn.RemoteAddr())
 	}
+}
+
+// peer returns who asked first for a topic that is on its way.
+func (c *topicCreator) peer(topic string) net.Addr {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mu.inFlight[topic]
 }
 
 // isInternal tells whether a topic belongs to the brokers (Topic.INTERNAL_TOPICS).

@@ -195,6 +195,7 @@ func TestMetadata(t *testing.T) {
 	})
 }
 
+// The answer that has a topic created does not know it yet.
 func TestMetadataCreatesOnDemand(t *testing.T) {
 	b := startBroker(t)
 	defer b.stop()
@@ -205,26 +206,39 @@ func TestMetadataCreatesOnDemand(t *testing.T) {
 		name    string
 		version int16
 		allow   bool
-		topic   string
+		topics  []string
 		want    string
+		created string // the one that is there afterwards
 	}{
-		{"not allowed", 4, false, "a", "a=3"},
-		{"allowed", 4, true, "a", "a(1)"},
-		{"always before version 4", 3, false, "b", "b(1)"},
-		{"exists", 13, true, "there", "there(1)"},
-		{"invalid name", 13, true, "a/b", "a/b=17"},
-		{"newest version", 13, true, "c", "c(1)"},
+		{"not allowed", 4, false, []string{"a"}, "a=3", ""},
+		{"allowed", 4, true, []string{"a"}, "a=3", "a"},
+		{"always before version 4", 3, false, []string{"b"}, "b=3", "b"},
+		{"oldest version", 0, false, []string{"c", "there"}, "c=3 there(1)", "c"},
+		{"exists", 13, true, []string{"there"}, "there(1)", ""},
+		{"invalid name", 13, true, []string{"a/b"}, "a/b=17", ""},
+		{"newest version, twice", 13, true, []string{"d", "d", "a/b"}, "d=3 a/b=17", "d"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			req := metadataRequest(tc.version, tc.topic)
+			req := metadataRequest(tc.version, tc.topics...)
 			req.AllowAutoTopicCreation = tc.allow
 			if got := topicsOf(ask[*kmsg.MetadataResponse](c, req)); got != tc.want {
 				t.Errorf("%q, want %q", got, tc.want)
 			}
+			if tc.created == "" {
+				return
+			}
+			b.untilTopic(tc.created)
+			if got, want := topicsOf(ask[*kmsg.MetadataResponse](c, metadataRequest(tc.version, tc.created))), tc.created+"(1)"; got != want {
+				t.Errorf("afterwards %q, want %q", got, want)
+			}
 		})
 	}
-	if n := b.created.Load(); n != 3 {
-		t.Errorf("the controller was asked %d times", n)
+	asked := make(map[string]bool) // one twice where it was there before the second mention was read
+	for _, topic := range b.requested() {
+		asked[topic.Topic] = true
+	}
+	if len(asked) != 4 {
+		t.Errorf("asked for %v", asked)
 	}
 }
 

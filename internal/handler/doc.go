@@ -6,6 +6,7 @@
 // themselves live below. Handlers run on the goroutine of their connection and may
 // block there, for only Produce overlaps with what follows it.
 //
-// Goroutines: none. Locks: fetchSessions.mu (the cache of fetch sessions), then
-// session.mu; producerIDs.mu. Kafka counterpart: kafka.server.KafkaApis.
+// Goroutines: that of topicCreator, while there are topics to create on demand.
+// Locks: fetchSessions.mu (the cache of fetch sessions), then session.mu;
+// producerIDs.mu; topicCreator.mu. Kafka counterpart: kafka.server.KafkaApis.
 package handler

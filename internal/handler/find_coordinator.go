@@ -15,8 +15,8 @@ import (
 //
 //	v1 key types; v4 several keys (KIP-699); v5 TRANSACTION_ABORTABLE (KIP-890); v6 share groups (KIP-932)
 //
-// The topic of the coordinator is made on demand and the answer waits for that, where Apache Kafka answers
-// COORDINATOR_NOT_AVAILABLE and has the client ask again.
+// Where the topic of the coordinator is not there yet, it is made behind the answer, COORDINATOR_NOT_AVAILABLE, and the
+// client asks again.
 //
 // Gap: key types 1, transactions, and 2, share groups, answer UNSUPPORTED_VERSION.
 func init() {
@@ -74,15 +74,11 @@ func (h *Handlers) coordinatorOf(x *server.Exchange, keyType int8, key string) (
 	default:
 		return ids.NoNode, none, fmt.Errorf("coordinators have the key types 0 to 2, not %d: %w", keyType, kerr.InvalidRequest)
 	}
-	if _, ok := h.Image().Topic(config.OffsetsTopic); !ok {
-		ctx, cancel := within(x, autoCreateTimeoutMs)
-		defer cancel()
-		if err := h.createOffsetsTopic(ctx); err != nil {
-			h.Logger.Error("no group coordinator", "err", err)
-			return ids.NoNode, none, fmt.Errorf("%v: %w", err, kerr.CoordinatorNotAvailable)
-		}
-	}
 	img := h.Image()
+	if _, ok := img.Topic(config.OffsetsTopic); !ok {
+		h.createOnDemand(x, config.OffsetsTopic)
+		return ids.NoNode, none, fmt.Errorf("%s is being created: %w", config.OffsetsTopic, kerr.CoordinatorNotAvailable)
+	}
 	p, ok := img.Partition(ids.TopicPartition{Topic: config.OffsetsTopic, Partition: h.groupPartition(key)})
 	if !ok || p.Leader == ids.NoNode {
 		return ids.NoNode, none, fmt.Errorf("the partition of %s has no leader: %w", config.OffsetsTopic, kerr.CoordinatorNotAvailable)

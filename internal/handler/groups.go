@@ -1,8 +1,6 @@
 package handler
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -36,8 +34,8 @@ func (h *Handlers) groupPartition(groupID string) int32 {
 	return javaHash(groupID) % n
 }
 
-// createOffsetsTopic makes the topic of the group coordinator.
-func (h *Handlers) createOffsetsTopic(ctx context.Context) error {
+// offsetsTopic is the topic of the group coordinator as it has to be made.
+func (h *Handlers) offsetsTopic() kmsg.CreateTopicsRequestTopic {
 	cfg := h.Config()
 	brokers := int16(0)
 	for range h.Image().Brokers() {
@@ -52,18 +50,7 @@ func (h *Handlers) createOffsetsTopic(ctx context.Context) error {
 		c.Name, c.Value = kv[0], &kv[1]
 		t.Configs = append(t.Configs, c)
 	}
-	var req kmsg.CreateTopicsRequest
-	req.Version, req.TimeoutMillis = 7, autoCreateTimeoutMs
-	req.Topics = append(req.Topics, t)
-	made := &h.Controller.CreateTopics(ctx, &req).Topics[0]
-	switch err := kerr.ErrorForCode(made.ErrorCode); {
-	case errors.Is(err, kerr.TopicAlreadyExists): // somebody else was faster
-		return nil
-	case err != nil:
-		return fmt.Errorf("creating %s: %w", config.OffsetsTopic, err)
-	}
-	h.Logger.Info("topic of the group coordinator created", "topic", config.OffsetsTopic, "partitions", t.NumPartitions, "replication_factor", t.ReplicationFactor)
-	return nil
+	return t
 }
 
 // javaHash is String.hashCode made positive as Kafka's Utils.abs does. It is over UTF-16.

@@ -67,17 +67,21 @@ type Deps struct {
 type Handlers struct {
 	Deps
 	sessions     *fetchSessions
+	creator      *topicCreator
 	produceCalls produceCallPool
 	producerIDs  producerIDs
 	apiVersions  apiVersionsCache
 }
 
-// New returns the handlers of one broker.
+// New returns the handlers of one broker. They are stopped once nothing asks them any more.
 func New(deps Deps) *Handlers {
-	h := &Handlers{Deps: deps, sessions: newFetchSessions(int(deps.Config().FetchSessionSlots))}
+	h := &Handlers{Deps: deps, sessions: newFetchSessions(int(deps.Config().FetchSessionSlots)), creator: newTopicCreator(deps.Controller.CreateTopics, deps.Logger)}
 	h.producerIDs.allocate = h.allocateProducerIDs
 	return h
 }
+
+// Stop ends what goes on behind answers.
+func (h *Handlers) Stop() { h.creator.stop() }
 
 // allocateProducerIDs gets this broker's next block of producer ids.
 func (h *Handlers) allocateProducerIDs(ctx context.Context) (ids.ProducerID, int32, error) {

@@ -50,12 +50,11 @@ type broker struct {
 	config   *config.Broker
 	quorum   quorum.Status
 
-	created atomic.Int32 // CreateTopics calls of the controller
-
 	// mu guards what changes the image.
 	mu struct {
 		sync.Mutex
-		offset ids.Offset
+		offset    ids.Offset
+		requested []kmsg.CreateTopicsRequestTopic // of the controller
 	}
 }
 
@@ -118,6 +117,7 @@ func (b *broker) stop() {
 	if err := b.srv.Stop(ctx); err != nil {
 		b.t.Error(err)
 	}
+	b.handlers.Stop()
 	b.mover.Stop()
 	b.table.CloseAll(kerr.NotLeaderForPartition)
 	if s := b.srv.Stats(); s.MemoryBytes != 0 {
@@ -205,7 +205,9 @@ func (b *broker) partition(topic string, number int32) *partition.Partition {
 
 // CreateTopics makes the topics with one partition each: the broker is its own controller.
 func (b *broker) CreateTopics(_ context.Context, req *kmsg.CreateTopicsRequest) *kmsg.CreateTopicsResponse {
-	b.created.Add(1)
+	b.mu.Lock()
+	b.mu.requested = append(b.mu.requested, req.Topics...)
+	b.mu.Unlock()
 	resp := kmsg.NewPtrCreateTopicsResponse()
 	for i := range req.Topics {
 		out := kmsg.NewCreateTopicsResponseTopic()
@@ -218,6 +220,32 @@ func (b *broker) CreateTopics(_ context.Context, req *kmsg.CreateTopicsRequest) 
 		resp.Topics = append(resp.Topics, out)
 	}
 	return resp
+}
+
+// requested returns the topics that the controller was asked to create.
+func (b *broker) requested() []kmsg.CreateTopicsRequestTopic {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.mu.requested
+}
+
+// untilTopic waits for a topic that is created behind an answer, and until no other is on its way.
+func (b *broker) untilTopic(name string) {
+	b.t.Helper()
+	onTheWay := func() int {
+		c := b.handlers.creator
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return len(c.mu.inFlight)
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		if _, ok := b.image.Load().Topic(name); ok && onTheWay() == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			b.t.Fatalf("topic %s is not created", name)
+		}
+	}
 }
 
 // DeleteTopics deletes by name.

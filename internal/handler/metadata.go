@@ -15,8 +15,7 @@ import (
 //	v1 null means all topics and empty none; v4 AllowAutoTopicCreation; v7 leader epoch (KIP-320);
 //	v8 authorized operations (KIP-430); v10 topic ids in answers (KIP-516); v12 topics by id; v13 top-level error
 //
-// A topic that is created on demand is in the answer at once, where Apache Kafka
-// first answers UNKNOWN_TOPIC_OR_PARTITION and has the client ask again.
+// A topic that is created on demand is created behind the answer, UNKNOWN_TOPIC_OR_PARTITION: the client asks again.
 func init() { register(kmsg.Metadata, 0, 13, serveMetadata, "") }
 
 func serveMetadata(h *Handlers, x *server.Exchange) {
@@ -31,10 +30,10 @@ func serveMetadata(h *Handlers, x *server.Exchange) {
 		return
 	}
 	all := req.Topics == nil || x.Version == 0 && len(req.Topics) == 0
-	if !all && req.AllowAutoTopicCreation || x.Version < 4 {
-		h.autoCreate(x, &req)
-	}
 	img := h.Image()
+	if !all && (req.AllowAutoTopicCreation || x.Version < 4) {
+		h.autoCreate(x, img, &req)
+	}
 	h.describeBrokers(img, x.Conn.Listener(), resp)
 	resp.AuthorizedOperations = operations(req.IncludeClusterAuthorizedOperations, clusterOperations)
 	if all {
@@ -114,7 +113,8 @@ func (h *Handlers) metadataTopic(img *metadata.Image, asked *kmsg.MetadataReques
 			return h.describeTopic(t, withOperations)
 		}
 		out := kmsg.NewMetadataResponseTopic()
-		out.Topic = asked.Topic
+		out.Topic, out.IsInternal = asked.Topic, isInternal(*asked.Topic)
+		out.AuthorizedOperations = operations(withOperations, topicOperations)
 		out.ErrorCode = kerr.UnknownTopicOrPartition.Code
 		if !validTopicName(*asked.Topic) {
 			out.ErrorCode = kerr.InvalidTopicException.Code

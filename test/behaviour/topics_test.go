@@ -182,7 +182,7 @@ var topicScenarios = []scenario{
 		b.is("asking without leave", b.autoCreate(name, false).ErrorCode, kerr.UnknownTopicOrPartition)
 		b.topic(1)
 		same(b, "it is there", b.topicExists(name), false)
-		b.autoCreate(name, true)
+		b.is("asking with leave", b.autoCreate(name, true).ErrorCode, kerr.UnknownTopicOrPartition)
 		b.led(name, 2)
 		b.append(name, recs("k=v"))
 	}},

@@ -45,7 +45,7 @@ func (s *suite) apiVersions() {
 
 func (s *suite) metadata() {
 	s.make("meta", 3)
-	unknown, bad := s.topic("nosuch"), "not a name!"
+	unknown, bad, internal := s.topic("nosuch"), "not a name!", "__transaction_state"
 	meta := s.topic("meta")
 	ask := func(v int16, auto bool, topics ...kmsg.MetadataRequestTopic) *kmsg.MetadataRequest {
 		req := kmsg.NewPtrMetadataRequest()
@@ -61,12 +61,16 @@ func (s *suite) metadata() {
 		}
 		if v >= 4 { // before, unknown topics are created
 			s.bad(v, "an unknown topic", ask(v, false, name(&unknown), name(&meta)))
+			s.bad(v, "an internal topic that is not there", ask(v, false, name(&internal)))
 		}
 		s.bad(v, "an impossible name", ask(v, true, name(&bad)))
 		if v >= 8 {
 			req := ask(v, false, name(&meta))
 			req.IncludeClusterAuthorizedOperations, req.IncludeTopicAuthorizedOperations = v <= 10, true
 			s.good(v, "authorized operations", req)
+			req = ask(v, false, name(&unknown), name(&bad))
+			req.IncludeTopicAuthorizedOperations = true
+			s.bad(v, "authorized operations of topics that are not there", req)
 		}
 		if v >= 10 {
 			s.bad(v, "an id and a name", ask(v, false, kmsg.MetadataRequestTopic{TopicID: s.ids["meta"], Topic: &meta}))
@@ -94,14 +98,14 @@ func (s *suite) metadata() {
 	}
 }
 
-// autoCreated asks for a topic that the answer creates; the first answer names it without a leader.
+// autoCreated asks for a topic that is created behind the answer.
 func (s *suite) autoCreated(v int16) {
 	name := "auto" + strconv.Itoa(int(v))
 	full := s.topic(name)
 	req := kmsg.NewPtrMetadataRequest()
 	req.AllowAutoTopicCreation = true
 	req.Topics = []kmsg.MetadataRequestTopic{{Topic: &full}}
-	s.good(v, "a topic to be created", req)
+	s.good(v, "a topic to be created", req) // until it is there, it is unknown
 	s.learn(name, 1)
 	again := *req
 	s.good(v, "a topic that was created", &again)
