@@ -51,6 +51,8 @@ func (s *Shard) joinConsumerGroup(ev *event, g *consumerGroup, j *joinRequest) {
 // checkClassicJoin refuses who does not fit the group, and reads the subscription of who does.
 func (s *Shard) checkClassicJoin(g *consumerGroup, j *joinRequest, id string) (*kmsg.ConsumerMemberMetadata, error) {
 	switch limit := s.cfg().ConsumerMaxSize; {
+	case s.migrationPolicy() == migrateDisabled:
+		return nil, kerr.InconsistentGroupProtocol
 	case len(g.members) >= int(limit) && g.members[id] == nil:
 		return nil, kerr.GroupMaxSizeReached
 	case !g.supports(j.ProtocolType, j.Protocols):

@@ -154,6 +154,7 @@ func refusals() []refused {
 		{"a costly expression", beat("n", 0, regex("a{999}b{999}c{999}")), kerr.InvalidRegularExpression, nil},
 		{"an expression that repeats too much", beat("n", 0, regex("a{1001}")), kerr.InvalidRegularExpression, nil},
 
+		{"classic: where groups do not migrate", classicJoin("g", "n"), kerr.InconsistentGroupProtocol, func(c *Config) { c.ConsumerMigrationPolicy = "disabled" }},
 		{"classic: another type", func() kmsg.Request { m := classicJoin("g", "n"); m.ProtocolType = "connect"; return m }(), kerr.InconsistentGroupProtocol, nil},
 		{"classic: no common protocol", func() kmsg.Request { m := classicJoin("g", "n"); m.Protocols[0].Name = "sticky"; return m }(), kerr.InconsistentGroupProtocol, nil},
 		{"classic: metadata that cannot be read", func() kmsg.Request { m := classicJoin("g", "n"); m.Protocols[0].Metadata = []byte("x"); return m }(), kerr.InconsistentGroupProtocol, nil},

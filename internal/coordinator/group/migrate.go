@@ -19,11 +19,14 @@ import (
 const (
 	migrateUpgrade       = "upgrade"
 	migrateDowngrade     = "downgrade"
-	migrateBidirectional = "bidirectional" // "disabled" is the fourth
+	migrateBidirectional = "bidirectional"
+	migrateDisabled      = "disabled" // and no member of the classic protocol joins a consumer group
 )
 
+func (s *Shard) migrationPolicy() string { return strings.ToLower(s.cfg().ConsumerMigrationPolicy) }
+
 func (s *Shard) migrates(direction string) bool {
-	policy := strings.ToLower(s.cfg().ConsumerMigrationPolicy)
+	policy := s.migrationPolicy()
 	return policy == migrateBidirectional || policy == direction
 }
 
