@@ -11,12 +11,15 @@ least=150
 brokers=${ONLY:-kafka moldau}
 
 # Short intervals, so that what happens in the background happens soon, and limits that a few members reach. The cases
-# know group.max.size, offset.metadata.max.bytes, num.partitions, log.index.interval.bytes and the session timeouts.
+# know group.max.size, that of consumer groups too, offset.metadata.max.bytes, num.partitions, log.index.interval.bytes and the session timeouts.
 settings='num.partitions=2
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 group.max.session.timeout.ms=60000
 group.max.size=4
+group.consumer.max.size=4
+group.consumer.min.session.timeout.ms=1000
+group.consumer.min.heartbeat.interval.ms=200
 offset.metadata.max.bytes=128
 offsets.topic.num.partitions=4
 offsets.retention.minutes=1

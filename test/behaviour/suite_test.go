@@ -29,6 +29,7 @@ var areas = []struct {
 	scenarios []scenario
 }{
 	{"groups", slices.Concat(joinScenarios, syncScenarios, sessionScenarios, staticScenarios, groupAdminScenarios, consumerScenarios)},
+	{"consumer groups", slices.Concat(memberScenarios, fencingScenarios, instanceScenarios, consumerAdminScenarios, migrationScenarios)},
 	{"offsets", slices.Concat(commitScenarios, offsetAdminScenarios, offsetExpiryScenarios)},
 	{"retention and log", slices.Concat(retentionScenarios, deleteRecordsScenarios, lookupScenarios, appendScenarios, producerScenarios)},
 	{"compaction", slices.Concat(compactionScenarios, policyScenarios)},
