@@ -19,6 +19,7 @@ type describedTopic struct {
 	Configs    []describedConfig    `json:"configs"`
 	Durability string               `json:"durability"`
 	Promises   []promise            `json:"promises"`
+	Compaction *compaction          `json:"compaction,omitempty"`
 }
 
 type describedPartition struct {
@@ -40,7 +41,7 @@ func (p *Program) topicDescribe() *cobra.Command {
 	client, output, all := clientFlags{p: p}, outputFlag{}, false
 	cmd := &cobra.Command{
 		Use:   "describe NAME...",
-		Short: "Show partitions, configs and what an acknowledgement promises",
+		Short: "Show partitions, configs, what an acknowledgement promises and what compaction does",
 		Args:  names(1, -1, "at least one topic"),
 		RunE: run(func(cmd *cobra.Command, names []string) error {
 			return client.admin(cmd.Context(), func(ctx context.Context, admin *kadm.Client) error {
@@ -110,6 +111,7 @@ func describeTopic(d kadm.TopicDetail, configs []kadm.Config, all bool) describe
 	}
 	t.Durability = durability(values)
 	t.Promises = promises(values, d.Partitions.NumReplicas())
+	t.Compaction = compactionOf(values)
 	return t
 }
 
@@ -182,5 +184,11 @@ func (p *Program) printDescribedTopic(t *describedTopic) error {
 	for _, row := range t.Promises {
 		tab.row(row.Acks, row.Answered, row.Survives)
 	}
+	if err := tab.flush(); err != nil || t.Compaction == nil {
+		return err
+	}
+	fmt.Fprintln(p.Stdout, "\nWhat compaction does:")
+	tab = newTable(p.Stdout, "KEEPS", "CLEANED WHEN", "TOMBSTONES")
+	tab.row(t.Compaction.Keeps, t.Compaction.Cleaned, t.Compaction.Tombstones)
 	return tab.flush()
 }

@@ -59,6 +59,39 @@ all  the operating system of every in-sync replica has it; where only one is in 
 	}
 }
 
+// TestDescribeCompaction: what a compacted topic keeps, when it is cleaned, and how long tombstones stay.
+func TestDescribeCompaction(t *testing.T) {
+	const day = "86400000"
+	for _, c := range []struct {
+		policy, ratio, least, most, tombstones string
+		want                                   compaction
+	}{
+		{"compact", "0.5", "0", "9223372036854775807", day, compaction{"the last record of each key",
+			"more than 0.5 of a log is new since the last time", "stay for 24h0m0s after the first cleaning that sees them"}},
+		{"compact,delete", "0.01", "60000", day, "0", compaction{"the last record of each key, until retention deletes it",
+			"more than 0.01 of a log is new since the last time; records younger than 1m0s are left out; at the latest 24h0m0s after a record was written",
+			"stay for 0s after the first cleaning that sees them"}},
+	} {
+		values := map[string]string{"cleanup.policy": c.policy, "min.cleanable.dirty.ratio": c.ratio, "min.compaction.lag.ms": c.least,
+			"max.compaction.lag.ms": c.most, "delete.retention.ms": c.tombstones}
+		got := compactionOf(values)
+		if got == nil || *got != c.want {
+			t.Errorf("%v: %+v", values, got)
+		}
+		var out bytes.Buffer
+		if err := (&Program{Stdout: &out}).printDescribedTopic(&describedTopic{Compaction: got}); err != nil {
+			t.Fatal(err)
+		}
+		want := squeeze("\nWhat compaction does:\nKEEPS CLEANED WHEN TOMBSTONES\n" + c.want.Keeps + " " + c.want.Cleaned + " " + c.want.Tombstones + "\n")
+		if !strings.HasSuffix(squeeze(out.String()), want) {
+			t.Errorf("%s\nwant at the end\n%s", out.String(), want)
+		}
+	}
+	if got := compactionOf(map[string]string{"cleanup.policy": "delete"}); got != nil {
+		t.Errorf("of a topic that is not compacted: %+v", got)
+	}
+}
+
 // squeeze makes every run of blanks one, so that a test is no matter of columns.
 func squeeze(s string) string {
 	lines := strings.Split(s, "\n")
