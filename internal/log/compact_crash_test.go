@@ -16,7 +16,9 @@ import (
 type compactionCuts struct {
 	suppress *vfs.Site // a sync that is left out; nil for none
 	passes   bool      // the first cleaning comes half way, and the second follows with nothing in between
+	twice    bool      // the power is cut a second time while the next start finishes a swap
 	cuts     int
+	faults   []*vfs.Fault // around the disks that were opened after a cut
 }
 
 func (c *compactionCuts) limits() *cleaningLimits {
@@ -140,13 +142,27 @@ func (c *compactionCuts) faulty(disk *vfs.Mem) *vfs.Fault {
 // judge opens a disk: every record is there that the cleaning leaves, and none that was not. What it
 // is opened to is cleaned again, and it goes through another cut.
 func (c *compactionCuts) judge(cut cutAt, before, after []string) error {
-	s, err := OpenStore(compactStoreConfig(c.faulty(cut.disk)))
+	fault := c.faulty(cut.disk)
+	c.faults = append(c.faults, fault)
+	var seconds []*vfs.Mem
+	if names, _ := cut.disk.List("/a/t-0"); c.twice && cut.seed%4 == 1 && slices.ContainsFunc(names, func(n string) bool { return strings.HasSuffix(n, swapSuffix) }) {
+		fault.SetHook(func(e vfs.Event) {
+			seconds = append(seconds, cut.disk.CrashClone(vfs.SomeUnsynced, cut.seed<<8+uint64(e.N)))
+		})
+	}
+	s, err := OpenStore(compactStoreConfig(fault))
+	fault.SetHook(nil)
 	if err != nil {
 		return err
 	}
 	defer killed(s)
 	if err := between(s, before, after); err != nil {
 		return err
+	}
+	for _, disk := range seconds {
+		if err := c.judgeSecond(disk, before, after); err != nil {
+			return err
+		}
 	}
 	again := cut.disk.CrashClone(vfs.SomeUnsynced, cut.seed)
 	l := s.Log(partition("t", 0))
@@ -157,15 +173,19 @@ func (c *compactionCuts) judge(cut cutAt, before, after []string) error {
 	if _, _, err := cleanOnce(l, plenty()); err != nil {
 		return fmt.Errorf("cleaned again: %w", err)
 	}
-	if err := between(s, before, lastOfKeys(before)); err != nil {
+	if err := between(s, before, lastOfKeys(after)); err != nil {
 		return fmt.Errorf("cleaned again: %w", err)
 	}
-	s2, err := OpenStore(compactStoreConfig(again))
+	return c.judgeSecond(again, before, after)
+}
+
+func (c *compactionCuts) judgeSecond(disk *vfs.Mem, before, after []string) error {
+	s, err := OpenStore(compactStoreConfig(disk))
 	if err != nil {
 		return fmt.Errorf("after a second cut: %w", err)
 	}
-	defer killed(s2)
-	if err := between(s2, before, after); err != nil {
+	defer killed(s)
+	if err := between(s, before, after); err != nil {
 		return fmt.Errorf("after a second cut: %w", err)
 	}
 	return nil
@@ -261,15 +281,14 @@ func TestPowerCutsDuringCompaction(t *testing.T) {
 	if testing.Short() {
 		seeds = 2
 	}
-	for _, passes := range []bool{false, true} {
-		c := compactionCuts{passes: passes}
+	for _, c := range []compactionCuts{{twice: true}, {passes: true}} {
 		if err := c.run(t, seeds); err != nil {
-			t.Fatalf("in passes %v: %v", passes, err)
+			t.Fatalf("in passes %v: %v", c.passes, err)
 		}
 		if c.cuts < 100 {
-			t.Errorf("in passes %v: %d cuts", passes, c.cuts)
+			t.Errorf("in passes %v: %d cuts", c.passes, c.cuts)
 		}
-		t.Logf("in passes %v: %d cuts", passes, c.cuts)
+		t.Logf("in passes %v: %d cuts", c.passes, c.cuts)
 	}
 }
 
@@ -280,14 +299,32 @@ func TestEverySyncOfACompactionIsNeeded(t *testing.T) {
 	defer killed(s)
 	known := fault.SyncSites()
 	mustClean(t, l)
-	for _, site := range fault.SyncSites() {
+	ofCleaning := fault.SyncSites()
+	sites := slices.Clone(ofCleaning)
+	recovered := compactionCuts{}
+	if err := recovered.run(t, 2); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range recovered.faults {
+		for _, site := range f.SyncSites() {
+			if strings.HasPrefix(site.File, "log/compact") && !slices.Contains(sites, site) {
+				sites = append(sites, site)
+			}
+		}
+	}
+	for _, site := range sites {
 		if slices.Contains(known, site) {
 			continue
 		}
 		t.Run(fmt.Sprintf("%s:%d", site.Func, site.Line), func(t *testing.T) {
-			err := (&compactionCuts{suppress: &site}).run(t, 12)
-			if err == nil {
-				err = (&compactionCuts{suppress: &site, passes: true}).run(t, 12)
+			var err error
+			ways := []compactionCuts{{}, {passes: true}}
+			if !slices.Contains(ofCleaning, site) {
+				ways = []compactionCuts{{twice: true}}
+			}
+			for i := 0; i < len(ways) && err == nil; i++ {
+				ways[i].suppress = &site
+				err = ways[i].run(t, 12)
 			}
 			if err == nil {
 				t.Fatalf("without the %s of %s:%d nothing is lost", site.Op, site.File, site.Line)
@@ -295,6 +332,59 @@ func TestEverySyncOfACompactionIsNeeded(t *testing.T) {
 			t.Logf("without it: %v", err)
 		})
 	}
+}
+
+// A cleaning that a deletion of records has overtaken leaves nothing that could come back, with the power cut at each
+// step of what follows: writes, and a cleaning that goes over the same segments and more.
+func TestPowerCutsAfterAnOvertakenCleaning(t *testing.T) {
+	mem := vfs.NewMem()
+	fault := vfs.NewFault(mem)
+	s, l := dirtyStore(t, fault)
+	defer killed(s)
+	c := compactionCuts{}
+	fault.SetHook(func(e vfs.Event) {
+		if e.Op != vfs.OpRename || !strings.HasSuffix(e.Name, logSuffix+cleanedSuffix) {
+			return
+		}
+		fault.SetHook(nil)
+		if err := l.AdvanceStart((*l.segments.Load())[1].base); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, _, err := cleanOnce(l, plenty()); !errors.Is(err, errOvertaken) {
+		t.Fatalf("the cleaning was not overtaken: %v", err)
+	}
+	all, err := visible(l, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	promised := lastOfKeys(all)
+	var cuts []cutAt
+	var promises [][]string
+	fault.SetHook(func(e vfs.Event) {
+		for seed := range uint64(6) {
+			cuts = append(cuts, cutAt{e, seed, mem.CrashClone(vfs.SomeUnsynced, uint64(e.N)<<8+seed)})
+			promises = append(promises, promised)
+		}
+	})
+	for round := range 3 {
+		for n := range 8 {
+			line := fmt.Sprintf("%d new %d%d=%s", l.EndOffset(), round, n, strings.Repeat(".", 100))
+			_, pair, _ := strings.Cut(line, " ")
+			mustAppend(t, l, kv(pair))
+			all = append(all, line)
+		}
+		seal(t, l)
+		promised = lastOfKeys(all)
+		mustClean(t, l)
+	}
+	fault.SetHook(nil)
+	for i, cut := range cuts {
+		if err := c.judge(cut, all, promises[i]); err != nil {
+			t.Fatalf("cut before event %d, %s %s, seed %d: %v", cut.event.N, cut.event.Op, cut.event.Name, cut.seed, err)
+		}
+	}
+	t.Logf("%d cuts", len(cuts))
 }
 
 var errFull = syscall.ENOSPC

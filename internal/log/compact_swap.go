@@ -84,15 +84,15 @@ func (l *Log) restage(s *segment, to segmentStage) error {
 	return nil
 }
 
-// takeBack removes a segment that is not to be swapped in after all, durably: a later crash must not find it.
+// takeBack removes a segment that is not to be swapped in after all. Should a crash bring it back, it has what its
+// range of offsets has, until the next cleaning or truncation; both sync the directory, a cleaning before it makes a file.
 func (l *Log) takeBack(made *segment) error {
-	err := errors.Join(l.removeStage(made.base, stageSwap), l.removeStage(made.base, stageCleaned))
-	if err == nil {
-		err = l.env.fs.SyncDir(l.dir)
-	}
-	if err != nil {
+	if err := errors.Join(l.removeStage(made.base, stageSwap), l.removeStage(made.base, stageCleaned)); err != nil {
 		return l.swapFailed(fmt.Errorf("removing a cleaned segment: %w", err))
 	}
+	l.mu.Lock()
+	l.mu.namesDirty = true
+	l.mu.Unlock()
 	return nil
 }
 
