@@ -62,7 +62,7 @@ func (w *workload) compact(t *topic, configs map[string]string) {
 	if t.deletes = w.chance(3); t.deletes {
 		configs["cleanup.policy"] = "compact,delete"
 	}
-	configs["internal.segment.bytes"] = fmt.Sprint(1000 + w.rng.IntN(2000))
+	configs["internal.segment.bytes"] = fmt.Sprint(1600 + w.rng.IntN(2000))
 	configs["min.cleanable.dirty.ratio"] = "0.01"
 	configs["delete.retention.ms"] = fmt.Sprint(t.tombstonesStay.Milliseconds())
 }
@@ -148,7 +148,7 @@ func (w *workload) alterConfig() error {
 	t := w.anyTopic()
 	name, value := "max.message.bytes", fmt.Sprint(100_000+w.rng.IntN(1000))
 	if w.chance(2) {
-		name, value = "internal.segment.bytes", fmt.Sprint(1500+w.rng.IntN(6000))
+		name, value = "internal.segment.bytes", fmt.Sprint(1600+w.rng.IntN(6000))
 	}
 	w.history.mu.Lock()
 	t.configs = append(t.configs, configChange{span{w.history.tickLocked(), never}, name, value})
