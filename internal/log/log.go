@@ -62,7 +62,7 @@ type Log struct {
 	// segments is replaced, never changed, under mu.
 	segments atomic.Pointer[segmentList]
 
-	// truncations counts them. Written under mu, after the end has been lowered and before bytes go:
+	// truncations counts them. Written under mu, after the end and the size have been lowered and before bytes go:
 	// a read that spans one is made again, a sync that spans one promises nothing.
 	truncations atomic.Uint64
 

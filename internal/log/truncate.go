@@ -190,7 +190,6 @@ func (l *Log) cutAtLocked(kept, newest segmentList, end ids.Offset, position int
 	l.end.Store(int64(end))
 	l.lowerEndsLocked(end)
 	l.segments.Store(&kept)
-	l.truncations.Add(1)
 	l.dropLocked(newest, time.Now().UnixMilli())
 	last := kept[len(kept)-1]
 	if err := l.cutSegmentLocked(last, position); err != nil {
@@ -212,6 +211,7 @@ func (l *Log) cutSegmentLocked(seg *segment, pos int64) error {
 	defer h.release()
 	seg.places.Store(nil)
 	seg.sizeBytes.Store(pos)
+	l.truncations.Add(1) // who begins to read from here on knows the new size
 	seg.dirty, seg.indexDirty, seg.indexSynced = true, true, false
 	if err := h.Truncate(pos); err != nil {
 		return err
