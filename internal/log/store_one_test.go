@@ -141,3 +141,50 @@ func TestOpenOneFailsWithItsSync(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A log that loses its last record goes on at the same offset, wherever the power goes meanwhile: its first
+// segment is emptied and not made again, so that there always is one.
+func TestALogThatIsCutToItsStartKeepsIt(t *testing.T) {
+	mem := vfs.NewMem()
+	fault := vfs.NewFault(mem)
+	l, closer, err := OpenOne(oneConfig(fault, "/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.TruncateFullyAndStartAt(5); err != nil {
+		t.Fatal(err)
+	}
+	appendValues(t, l, "a")
+	if err := l.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	var cuts []*vfs.Mem
+	fault.SetHook(func(vfs.Event) {
+		for seed := range uint64(10) {
+			cuts = append(cuts, mem.CrashClone(vfs.SomeUnsynced, seed))
+		}
+	})
+	if err := l.TruncateTo(5); err != nil {
+		t.Fatal(err)
+	}
+	fault.SetHook(nil)
+	if l.StartOffset() != 5 || l.EndOffset() != 5 {
+		t.Fatalf("it has %d to %d", l.StartOffset(), l.EndOffset())
+	}
+	appendValues(t, l, "b")
+	if err := closer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for i, cut := range append(cuts, mem) {
+		again, closer, err := OpenOne(oneConfig(cut, "/"))
+		if err != nil {
+			t.Fatal(i, err)
+		}
+		if again.StartOffset() != 5 {
+			t.Fatalf("after cut %d of %d it begins with %d", i, len(cuts), again.StartOffset())
+		}
+		if err := closer.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

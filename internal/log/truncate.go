@@ -23,7 +23,7 @@ func (l *Log) TruncateTo(o ids.Offset) error {
 		return nil
 	}
 	defer l.pauseCleaning()()
-	if o <= l.StartOffset() {
+	if o < l.StartOffset() {
 		return l.truncateFully(o)
 	}
 	nothingLeft, err := l.truncate(o)
