@@ -196,7 +196,7 @@ func (b *Broker) join(ctx context.Context) error {
 	b.controller.Start()
 	b.onStop(func(context.Context) error { b.controller.Stop(); return nil })
 
-	node, err := quorum.Open(b.quorumConfig(), b.metadata)
+	node, err := quorum.Open(b.quorumConfig(), b.metadata, nil)
 	if err != nil {
 		return err
 	}

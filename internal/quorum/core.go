@@ -1,6 +1,7 @@
 package quorum
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/moldau/moldau/internal/ids"
 )
@@ -21,10 +23,8 @@ const (
 	messageBytesMax  = 1 << 20
 	applyBytesMax    = 4 << 20 // of committed entries in one Effects
 	inflightMessages = 256
+	inflightBytes    = 16 << 20 // sent to one member and not acknowledged
 )
-
-// RaftID is the raft id of a voter of the first quorum. Ids are never 0 and never used again.
-func RaftID(node ids.NodeID) uint64 { return uint64(node) + 1 }
 
 // Core is the pure part: the library's state machine with its entries in memory. Nothing in it
 // reads a clock or a disk. Not safe for concurrent use.
@@ -33,10 +33,9 @@ func RaftID(node ids.NodeID) uint64 { return uint64(node) + 1 }
 type Core struct {
 	raw     *raft.RawNode
 	storage *raft.MemoryStorage
-	voters  *raftpb.ConfState
 
 	id      uint64
-	sole    bool
+	leader  uint64 // raft id of who leads as far as this member knows, 0 for none
 	applied uint64 // of the entries that Effects has handed out
 
 	// leading is the term that this member leads, once the no-op that opened the term has
@@ -44,15 +43,25 @@ type Core struct {
 	leading uint64
 	elected uint64 // the term that this member has won, 0 while it does not lead
 
-	ready *raft.Ready // handed out as Effects and not acknowledged by Done
+	snapshots []sentSnapshot
+	ready     *raft.Ready // handed out as Effects and not acknowledged by Done
+}
+
+// sentSnapshot is a snapshot on its way to a member. If it gets lost nothing says so: after an
+// election's time the member is asked where it is.
+type sentSnapshot struct {
+	to    uint64
+	ticks int // left
 }
 
 // Stored is what a member finds on its disk.
 type Stored struct {
+	ID       uint64 // the raft id that the directory votes under
 	State    State
 	Snapshot Position          // of the newest snapshot; zero without one
-	Voters   *raftpb.ConfState // as of that snapshot
 	Entries  []*raftpb.Entry   // those that follow the snapshot
+	Applied  uint64            // what the state machine has: up to the snapshot, or further
+	Conf     *raftpb.ConfState // who votes, as of Applied
 }
 
 // State is what a member may never forget.
@@ -70,24 +79,32 @@ type Position struct {
 // Committed is an entry that the quorum has agreed on.
 type Committed struct {
 	Position
-	Data []byte // empty: the no-op that opens a term
+	Kind byte
+	Data []byte // without the kind
 }
 
 // Effects is what has to happen next, in the order of its fields. Done acknowledges it.
 type Effects struct {
-	Entries []*raftpb.Entry // to be made durable; entries of the log at the first one's index and beyond go
-	State   *State          // to be made durable after them; nil: as it was
-	Apply   []Committed     // to be applied after that
-	Leading uint64          // the term that this member leads once Apply is applied, 0: none
+	Entries  []*raftpb.Entry   // to be made durable; entries of the log at the first one's index and beyond go
+	State    *State            // to be made durable after them; nil: as it was
+	Restore  *raftpb.Snapshot  // takes the place of the log and of what was applied; durable before State
+	Messages []*raftpb.Message // to be sent after that, the snapshot of a MsgSnap without its data
+	Apply    []Committed       // to be applied after that
+	Leading  uint64            // the term that this member leads once Apply is applied, 0: none
+	Reads    []Read            // may be answered once Index is applied
+}
+
+// Read says from which entry on a read sees everything that was answered before it was asked for.
+type Read struct {
+	Number uint64 // as ReadIndex was told
+	Index  uint64
 }
 
 // NewCore starts a member from what its disk holds.
-func NewCore(node ids.NodeID, stored Stored, logger *slog.Logger) (*Core, error) {
-	c := &Core{id: RaftID(node), storage: raft.NewMemoryStorage(), voters: stored.Voters, applied: stored.Snapshot.Index}
-	voters := stored.Voters.GetVoters()
-	c.sole = len(voters) == 1 && voters[0] == c.id
+func NewCore(stored Stored, logger *slog.Logger) (*Core, error) {
+	c := &Core{id: stored.ID, storage: raft.NewMemoryStorage(), applied: stored.Applied}
 	err := c.storage.ApplySnapshot(&raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{
-		ConfState: stored.Voters, Index: &stored.Snapshot.Index, Term: &stored.Snapshot.Term,
+		ConfState: stored.Conf, Index: &stored.Snapshot.Index, Term: &stored.Snapshot.Term,
 	}})
 	if err != nil {
 		return nil, fmt.Errorf("starting raft from its snapshot: %w", err)
@@ -101,9 +118,10 @@ func NewCore(node ids.NodeID, stored Stored, logger *slog.Logger) (*Core, error)
 	}
 	c.raw, err = raft.NewRawNode(&raft.Config{
 		ID: c.id, ElectionTick: electionTicks, HeartbeatTick: heartbeatTicks,
-		Storage: c.storage, Applied: stored.Snapshot.Index,
-		MaxSizePerMsg: messageBytesMax, MaxCommittedSizePerReady: applyBytesMax, MaxInflightMsgs: inflightMessages,
-		CheckQuorum: true, PreVote: true, DisableProposalForwarding: true,
+		Storage: c.storage, Applied: stored.Applied,
+		MaxSizePerMsg: messageBytesMax, MaxCommittedSizePerReady: applyBytesMax,
+		MaxInflightMsgs: inflightMessages, MaxInflightBytes: inflightBytes,
+		CheckQuorum: true, PreVote: true, DisableProposalForwarding: true, StepDownOnRemoval: true,
 		Logger: raftLogger{logger},
 	})
 	if err != nil {
@@ -111,9 +129,6 @@ func NewCore(node ids.NodeID, stored Stored, logger *slog.Logger) (*Core, error)
 	}
 	return c, nil
 }
-
-// SoleVoter tells whether this member decides alone.
-func (c *Core) SoleVoter() bool { return c.sole }
 
 // Campaign stands for election at once.
 func (c *Core) Campaign() error {
@@ -123,54 +138,127 @@ func (c *Core) Campaign() error {
 	return nil
 }
 
+// Tick says that a fortieth of an election's time has passed.
+func (c *Core) Tick() {
+	c.raw.Tick()
+	kept := c.snapshots[:0]
+	for _, s := range c.snapshots {
+		if s.ticks--; s.ticks > 0 {
+			kept = append(kept, s)
+		} else {
+			c.raw.ReportSnapshot(s.to, raft.SnapshotFinish)
+		}
+	}
+	c.snapshots = kept
+}
+
+// Step takes a message of another member. An error says that the two cannot be members of one
+// quorum with whole logs, and this one must stop.
+func (c *Core) Step(m *raftpb.Message) (err error) {
+	switch m.GetType() {
+	case raftpb.MsgApp, raftpb.MsgAppResp, raftpb.MsgVote, raftpb.MsgVoteResp, raftpb.MsgPreVote, raftpb.MsgPreVoteResp, raftpb.MsgSnap,
+		raftpb.MsgHeartbeat, raftpb.MsgHeartbeatResp, raftpb.MsgTimeoutNow, raftpb.MsgReadIndex, raftpb.MsgReadIndexResp:
+	default:
+		return nil // nothing that a member says to another
+	}
+	defer func() {
+		switch broken := recover().(type) {
+		case nil:
+		case raftPanic:
+			err = fmt.Errorf("%w: a message of raft id %d does not fit this log: %s", ErrDamaged, m.GetFrom(), string(broken))
+		default:
+			panic(broken)
+		}
+	}()
+	// What is left are messages that came too late: for a read that is over, of a member that has gone.
+	_ = c.raw.Step(m)
+	return nil
+}
+
 // Propose offers an entry, which Effects hands out when it is committed. The data stays with the core.
-func (c *Core) Propose(data []byte) error {
-	err := c.raw.Propose(data)
+func (c *Core) Propose(data []byte) error { return refused(c.raw.Propose(data)) }
+
+// ProposeChange offers a change of who votes.
+func (c *Core) ProposeChange(cc *raftpb.ConfChangeV2) error {
+	return refused(c.raw.ProposeConfChange(cc))
+}
+
+func refused(err error) error {
 	if errors.Is(err, raft.ErrProposalDropped) {
 		return ErrNotLeader
 	}
 	return err
 }
 
-// Effects returns what has to happen next; ok is false while there is nothing. Until Done no
-// other method but Propose may be called.
+// ReadIndex asks from which entry on a read is linearizable. Effects tells, or never does: messages
+// get lost, and leaders change.
+func (c *Core) ReadIndex(number uint64) {
+	c.raw.ReadIndex(binary.BigEndian.AppendUint64(nil, number))
+}
+
+// Effects returns what has to happen next; ok is false while there is nothing. Until Done only
+// what comes in from outside may be told to the core.
 func (c *Core) Effects() (e Effects, ok bool) {
 	if !c.raw.HasReady() {
 		return Effects{}, false
 	}
 	rd := c.raw.Ready()
 	c.ready = &rd
-	if rd.SoftState != nil {
-		c.roleChanged(rd.SoftState)
-	}
-	e.Entries = rd.Entries
+	c.noteRole()
+	e.Entries, e.Messages = rd.Entries, rd.Messages
 	if !raft.IsEmptyHardState(rd.HardState) {
 		e.State = &State{Term: rd.HardState.GetTerm(), Vote: rd.HardState.GetVote(), Commit: rd.HardState.GetCommit()}
 	}
+	if !raft.IsEmptySnap(rd.Snapshot) {
+		e.Restore = rd.Snapshot
+		c.applied = rd.Snapshot.GetMetadata().GetIndex()
+	}
 	e.Apply = make([]Committed, 0, len(rd.CommittedEntries))
 	for _, entry := range rd.CommittedEntries {
-		e.Apply = append(e.Apply, Committed{Position{entry.GetIndex(), entry.GetTerm()}, entry.GetData()})
+		e.Apply = append(e.Apply, committedEntry(entry))
 		c.applied = entry.GetIndex()
 		if entry.GetTerm() == c.elected {
 			c.leading = c.elected // the first entry of the term is its no-op
+		}
+	}
+	for _, s := range rd.ReadStates {
+		if len(s.RequestCtx) != 8 {
+			continue // not of ReadIndex: a member has made it up
+		}
+		e.Reads = append(e.Reads, Read{binary.BigEndian.Uint64(s.RequestCtx), s.Index})
+	}
+	for _, m := range rd.Messages {
+		if m.GetType() == raftpb.MsgSnap {
+			c.snapshots = append(c.snapshots, sentSnapshot{m.GetTo(), electionTicks})
 		}
 	}
 	e.Leading = c.leading
 	return e, true
 }
 
-func (c *Core) roleChanged(s *raft.SoftState) {
-	if s.RaftState != raft.StateLeader {
-		c.elected, c.leading = 0, 0
-		return
+// noteRole looks at the term, too: between two Effects leadership may be lost and won again.
+func (c *Core) noteRole() {
+	s := c.raw.BasicStatus()
+	c.leader = s.Lead
+	elected := uint64(0)
+	if s.RaftState == raft.StateLeader {
+		elected = s.HardState.GetTerm()
 	}
-	c.elected = c.raw.BasicStatus().HardState.GetTerm()
+	if elected != c.elected {
+		c.elected, c.leading, c.snapshots = elected, 0, nil
+	}
 }
 
 // Done says that the effects have happened.
 func (c *Core) Done() error {
 	rd := c.ready
 	c.ready = nil
+	if !raft.IsEmptySnap(rd.Snapshot) {
+		bare := proto.CloneOf(rd.Snapshot.GetMetadata())
+		if err := c.storage.ApplySnapshot(&raftpb.Snapshot{Metadata: bare}); err != nil {
+			return fmt.Errorf("keeping a snapshot: %w", err)
+		}
+	}
 	if err := c.storage.Append(rd.Entries); err != nil {
 		return fmt.Errorf("keeping entries: %w", err)
 	}
@@ -179,9 +267,22 @@ func (c *Core) Done() error {
 			return fmt.Errorf("keeping the state: %w", err)
 		}
 	}
+	for _, entry := range rd.CommittedEntries {
+		if entry.GetType() != raftpb.EntryConfChangeV2 {
+			continue
+		}
+		cc := new(raftpb.ConfChangeV2)
+		if err := proto.Unmarshal(entry.GetData(), cc); err != nil {
+			return fmt.Errorf("decoding the change of voters at entry %d: %w", entry.GetIndex(), err)
+		}
+		c.raw.ApplyConfChange(cc)
+	}
 	c.raw.Advance(*rd)
 	return nil
 }
+
+// Leader returns the raft id of who leads as far as this member knows, 0 for none.
+func (c *Core) Leader() uint64 { return c.leader }
 
 // Applied returns the position of the last entry that Effects has handed out.
 func (c *Core) Applied() (Position, error) {
@@ -192,12 +293,9 @@ func (c *Core) Applied() (Position, error) {
 	return Position{c.applied, term}, nil
 }
 
-// Voters returns the members as of the last entry that Effects has handed out.
-func (c *Core) Voters() *raftpb.ConfState { return c.voters }
-
 // Compact lets go of the entries up to p, which a snapshot has in it.
-func (c *Core) Compact(p Position) error {
-	if _, err := c.storage.CreateSnapshot(p.Index, c.voters, nil); err != nil {
+func (c *Core) Compact(p Position, conf *raftpb.ConfState) error {
+	if _, err := c.storage.CreateSnapshot(p.Index, conf, nil); err != nil {
 		return fmt.Errorf("noting the snapshot at %d: %w", p.Index, err)
 	}
 	if err := c.storage.Compact(p.Index); err != nil {

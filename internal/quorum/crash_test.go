@@ -57,7 +57,7 @@ func runWorkload(t *testing.T, fault *vfs.Fault, mem *vfs.Mem, what vfs.Unsynced
 				promised++
 			}
 		}
-		n, err := Open(crashConfig(fault), m)
+		n, err := Open(crashConfig(fault), m, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +82,7 @@ func runWorkload(t *testing.T, fault *vfs.Fault, mem *vfs.Mem, what vfs.Unsynced
 func survive(t *testing.T, mo moment) error {
 	for again := range 2 { // the second time after an orderly stop
 		m := newMachine()
-		n, err := Open(crashConfig(mo.disk), m)
+		n, err := Open(crashConfig(mo.disk), m, nil)
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"go.etcd.io/raft/v3/raftpb"
+
 	"github.com/moldau/moldau/internal/ids"
 	"github.com/moldau/moldau/internal/record"
 	"github.com/moldau/moldau/internal/vfs"
@@ -102,9 +104,9 @@ func TestDamagedDirectoriesAreRefusedAsTheyAre(t *testing.T) {
 		says     string
 	}{
 		{"no quorum-state", false, remove(state), ErrDamaged, "and no quorum-state"},
-		{"an empty quorum-state", false, edit(state, func(string) string { return "" }), ErrDamaged, "version 1 alone"},
+		{"an empty quorum-state", false, edit(state, func(string) string { return "" }), ErrDamaged, "versions 1 and 2"},
 		{"another commit in quorum-state", false, edit(state, func(s string) string { return strings.Replace(s, "commit 1", "commit 2", 1) }), ErrDamaged, "checksum"},
-		{"quorum-state of a later release", false, edit(state, func(s string) string { return strings.Replace(s, "version 1", "version 2", 1) }), ErrDamaged, "version 2"},
+		{"quorum-state of a later release", false, edit(state, func(s string) string { return strings.Replace(s, "version 1", "version 9", 1) }), ErrDamaged, "version 9"},
 		{"quorum-state of Apache Kafka", false, edit(state, func(string) string { return `{"leaderId":1,"leaderEpoch":2,"votedId":-1,"data_version":1}` }), ErrForeign, "moldau topic adopt"},
 		{"a committed entry torn off", false, edit(segment, func(s string) string { return s[:len(s)-5] }), ErrDamaged, "restore"},
 		{"a committed entry gone", false, edit(segment, func(s string) string { return s[:len(s)-len(entryBytes(t, 11, 1, change(9)))] }), ErrDamaged, "estore"},
@@ -113,7 +115,7 @@ func TestDamagedDirectoriesAreRefusedAsTheyAre(t *testing.T) {
 		{"the snapshot gone", true, remove(image), ErrDamaged, "its snapshot ends with 0"},
 		{"a flipped bit in the snapshot", true, edit(image, func(s string) string { return flip(s, 60) }), ErrDamaged, "checksum"},
 		{"a torn snapshot", true, edit(image, func(s string) string { return s[:20] }), ErrDamaged, "20 bytes"},
-		{"quorum-state from before the snapshot", true, edit(state, func(string) string { return string(State{1, 2, 1}.encode()) }), ErrDamaged, "knows of 1 committed"},
+		{"quorum-state from before the snapshot", true, edit(state, func(string) string { return string(storedState{State: State{1, 2, 1}}.encode()) }), ErrDamaged, "knows of 1 committed"},
 		{"batches that are no entries", false, edit(segment, func(s string) string { return s + string(foreignBatch(12)) }), ErrForeign, "is no entry"},
 		{"an entry of an unknown kind", false, edit(segment, func(s string) string { return s + string(kindBatch(12, 9)) }), ErrForeign, "kind 9"},
 		{"an entry missing", false, edit(segment, func(s string) string { return s + string(entryBytes(t, 13, 1, "x")) }), ErrDamaged, "entry 12 was due"},
@@ -126,7 +128,7 @@ func TestDamagedDirectoriesAreRefusedAsTheyAre(t *testing.T) {
 			d := disk{mem, imageName, segmentName, t}
 			c.damage(d)
 			before := files(t, mem)
-			n, err := Open(crashConfig(mem), newMachine())
+			n, err := Open(crashConfig(mem), newMachine(), nil)
 			if err == nil {
 				n.Stop()
 				t.Fatal("it opens")
@@ -184,7 +186,11 @@ func TestAWholeTailIsCommitted(t *testing.T) {
 
 func entryBytes(t testing.TB, index, term uint64, data string) []byte {
 	t.Helper()
-	b, err := appendEntry(nil, entryOf(index, term, []byte(data)), 0)
+	var value []byte // of an opening
+	if data != "" {
+		value = withKind(kindDecision, []byte(data))
+	}
+	b, err := appendEntry(nil, entryOf(index, term, raftpb.EntryNormal, value), 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +211,8 @@ func kindBatch(at int64, kind byte) record.Batch {
 }
 
 func FuzzStateFile(f *testing.F) {
-	f.Add(State{1, 2, 3}.encode())
+	f.Add(storedState{State: State{1, 2, 3}}.encode())
+	f.Add(storedState{State{1, 2, 3}, 7}.encode())
 	f.Add([]byte("version 1\nterm 1\nvote 1\ncommit 18446744073709551615\ncrc 00000000\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := decodeState(b)
@@ -216,11 +223,20 @@ func FuzzStateFile(f *testing.F) {
 }
 
 func FuzzSnapshotFile(f *testing.F) {
-	good, err := snapshot{Position{7, 2}, firstVoters([]ids.NodeID{1}), []byte("state")}.encode()
+	good, err := snapshot{Position{7, 2}, firstMembership([]ids.NodeID{1}), []byte("state")}.encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	members := firstMembership([]ids.NodeID{0, 1, 2})
+	if err := members.apply(&Committed{Kind: kindFounding, Data: foundingData("c")}); err != nil {
+		f.Fatal(err)
+	}
+	goodOfThree, err := snapshot{Position{9, 2}, members, []byte("state")}.encode()
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(good)
+	f.Add(goodOfThree)
 	f.Add([]byte(snapshotMagic))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) >= crcBytes { // let the fuzzer past the checksum
@@ -235,7 +251,7 @@ func FuzzSnapshotFile(f *testing.F) {
 			t.Fatal(err)
 		}
 		back, err := decodeSnapshot(again)
-		if err != nil || back.Position != s.Position || !bytes.Equal(back.data, s.data) {
+		if err != nil || back.Position != s.Position || back.members.ClusterID != s.members.ClusterID || len(back.members.Peers) != len(s.members.Peers) || !bytes.Equal(back.data, s.data) {
 			t.Fatalf("%x: %+v, %v", b, back, err)
 		}
 	})
@@ -244,13 +260,18 @@ func FuzzSnapshotFile(f *testing.F) {
 func FuzzEntry(f *testing.F) {
 	f.Add(entryBytes(f, 3, 2, "decision"))
 	f.Add(entryBytes(f, 1, 1, ""))
+	change, err := appendEntry(nil, entryOf(5, 2, raftpb.EntryConfChangeV2, nil), 4, 0)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(change)
 	f.Add([]byte(foreignBatch(2)))
 	f.Fuzz(func(t *testing.T, p []byte) {
 		b, _, err := record.First(p)
 		if err != nil {
 			return
 		}
-		e, err := readEntry(b)
+		e, _, err := readEntry(b)
 		if err != nil {
 			return
 		}

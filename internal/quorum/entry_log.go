@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -33,23 +36,28 @@ const (
 type entryLog struct {
 	log     *log.Log
 	closer  io.Closer
+	grouped bool // entries name the group that they are written in
 	scratch []byte
 }
 
 // openEntryLog opens the log, or makes it; its first entry has index 1. What is committed has been synced: a
-// log that has lost some of it is refused as it is. An entry beyond may have been torn, with
-// whole ones behind it: nobody was told of it, and it is cut off with them.
+// log that has lost some of it is refused as it is. What was written beyond and not yet synced may have been
+// torn, with whole entries behind it: nobody was told of it, and it is cut off with them.
 func openEntryLog(c *Config, snapshotIndex, commit uint64) (*entryLog, error) {
 	cfg := log.DefaultConfig()
 	cfg.SegmentBytes, cfg.MaxMessageBytes = c.SegmentBytes, batchBytesMax
 	cfg.SegmentMs, cfg.RetentionMs, cfg.RetentionBytes, cfg.DeletePolicy = math.MaxInt64, -1, -1, false
 	cfg.FileDeleteDelayMs = 0
+	start, err := startOf(c, snapshotIndex)
+	if err != nil {
+		return nil, err
+	}
 	l, closer, err := log.OpenOne(log.OneConfig{
 		FS: c.FS, Dir: c.Dir, TopicPartition: metadataLog, TopicID: metadataTopicID, Config: cfg, Logger: c.Logger,
-		LogStart: ids.Offset(snapshotIndex), SyncedTo: ids.Offset(commit + 1),
+		LogStart: ids.Offset(start), SyncedTo: ids.Offset(commit + 1),
 	})
 	if errors.Is(err, log.ErrCorrupt) {
-		return nil, fmt.Errorf("%w %s: %w; restore the whole metadata directory from one backup", ErrDamaged, filepath.Join(c.Dir, metadataLog.String()), err)
+		return nil, fmt.Errorf("%w %s: %w; %s", ErrDamaged, filepath.Join(c.Dir, metadataLog.String()), err, c.remedy())
 	}
 	if err != nil {
 		return nil, err
@@ -59,7 +67,26 @@ func openEntryLog(c *Config, snapshotIndex, commit uint64) (*entryLog, error) {
 			return nil, errors.Join(err, closer.Close())
 		}
 	}
-	return &entryLog{log: l, closer: closer}, nil
+	return &entryLog{log: l, closer: closer, grouped: !c.alone()}, nil
+}
+
+// startOf returns where the log of a directory with a snapshot begins: with the snapshot's last entry, but
+// behind it where the snapshot came from elsewhere.
+func startOf(c *Config, snapshotIndex uint64) (uint64, error) {
+	names, err := c.FS.List(filepath.Join(c.Dir, metadataLog.String()))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("listing the metadata directory: %w", err)
+	}
+	for _, name := range names { // in the order of their offsets
+		base, isLog := strings.CutSuffix(name, ".log")
+		if n, err := strconv.ParseUint(base, 10, 64); isLog && err == nil {
+			if n == snapshotIndex+1 {
+				return n, nil
+			}
+			break
+		}
+	}
+	return snapshotIndex, nil
 }
 
 // first and last are the indexes of the entries that the log has; none where last is less.
@@ -75,11 +102,15 @@ func (l *entryLog) append(entries []*raftpb.Entry) error {
 			return fmt.Errorf("giving up metadata entries from %d on: %w", first, err)
 		}
 	}
-	nowMs := time.Now().UnixMilli()
+	nowMs := time.Now().UnixMilli() // for people who read the log; nothing is decided by it
+	group := uint64(0)
+	if l.grouped {
+		group = entries[0].GetIndex()
+	}
 	b := l.scratch[:0]
 	var err error
 	for _, e := range entries {
-		if b, err = appendEntry(b, e, nowMs); err != nil {
+		if b, err = appendEntry(b, e, group, nowMs); err != nil {
 			return err
 		}
 	}
@@ -103,38 +134,74 @@ func (l *entryLog) sync() error {
 // entries reads every entry from an index on.
 func (l *entryLog) entries(from uint64) ([]*raftpb.Entry, error) {
 	var entries []*raftpb.Entry
-	var term uint64
-	end := l.log.EndOffset()
-	for next := ids.Offset(from); next < end; {
-		slice, err := l.log.Read(next, end, readBytes, true)
+	term := uint64(0)
+	for next, end := from, l.last()+1; next < end; {
+		batches, err := l.read(next, end, readBytes)
 		if err != nil {
-			return nil, fmt.Errorf("reading metadata entries: %w", err)
+			return nil, err
 		}
-		buf := make([]byte, slice.Len())
-		n, err := slice.ReadInto(buf)
-		slice.Release()
+		some, err := readEntries(batches, Position{next - 1, term})
 		if err != nil {
-			return nil, fmt.Errorf("reading metadata entries: %w", err)
+			return nil, err
 		}
-		for rest := buf[:n]; len(rest) > 0; {
-			var b record.Batch
-			if b, rest, err = record.First(rest); err != nil {
-				return nil, fmt.Errorf("%w: after entry %d: %w", ErrDamaged, next-1, err)
-			}
-			e, err := readEntry(b)
-			if err != nil {
-				return nil, err
-			}
-			if b.BaseOffset() != next || e.GetTerm() < term {
-				return nil, fmt.Errorf("%w: entry %d of term %d where entry %d was due, after term %d", ErrDamaged, e.GetIndex(), e.GetTerm(), next, term)
-			}
-			entries, next, term = append(entries, e), b.NextOffset(), e.GetTerm()
-		}
-		if n == 0 {
+		if len(some) == 0 {
 			return nil, fmt.Errorf("%w: entry %d cannot be read, the log ends at %d", ErrDamaged, next, end)
 		}
+		entries = append(entries, some...)
+		next, term = next+uint64(len(some)), some[len(some)-1].GetTerm()
 	}
 	return entries, nil
+}
+
+// read returns the batches of the entries from an index on, up to an end or about so many bytes.
+func (l *entryLog) read(from, end uint64, bytesMax int32) ([]byte, error) {
+	slice, err := l.log.Read(ids.Offset(from), ids.Offset(end), bytesMax, true)
+	if err != nil {
+		return nil, fmt.Errorf("reading metadata entries: %w", err)
+	}
+	defer slice.Release()
+	buf := make([]byte, slice.Len())
+	n, err := slice.ReadInto(buf)
+	if err != nil {
+		return nil, fmt.Errorf("reading metadata entries: %w", err)
+	}
+	return buf[:n], nil
+}
+
+// readEntries decodes batches that follow an entry.
+func readEntries(batches []byte, after Position) ([]*raftpb.Entry, error) {
+	var entries []*raftpb.Entry
+	for rest := batches; len(rest) > 0; {
+		b, more, err := record.First(rest)
+		if err != nil {
+			return nil, fmt.Errorf("%w: after entry %d: %w", ErrDamaged, after.Index, err)
+		}
+		e, _, err := readEntry(b)
+		if err != nil {
+			return nil, err
+		}
+		if e.GetIndex() != after.Index+1 || e.GetTerm() < after.Term {
+			return nil, fmt.Errorf("%w: entry %d of term %d where entry %d was due, after term %d", ErrDamaged, e.GetIndex(), e.GetTerm(), after.Index+1, after.Term)
+		}
+		entries, rest, after = append(entries, e), more, Position{e.GetIndex(), e.GetTerm()}
+	}
+	return entries, nil
+}
+
+// restart lets go of every entry: the next one follows a snapshot that came from elsewhere.
+func (l *entryLog) restart(after uint64) error {
+	if err := l.log.TruncateFullyAndStartAt(ids.Offset(after + 1)); err != nil {
+		return fmt.Errorf("beginning the metadata entries anew after %d: %w", after, err)
+	}
+	return nil
+}
+
+// truncate lets go of the entries behind an index.
+func (l *entryLog) truncate(after uint64) error {
+	if err := l.log.TruncateTo(ids.Offset(after + 1)); err != nil {
+		return fmt.Errorf("giving up metadata entries behind %d: %w", after, err)
+	}
+	return nil
 }
 
 // committed tells the log how far its entries are decided: none of these will be given up.

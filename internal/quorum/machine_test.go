@@ -148,7 +148,7 @@ func testConfig(fsys vfs.FS) Config {
 // open starts a node on a disk.
 func open(t testing.TB, cfg Config, m *machine) *Node {
 	t.Helper()
-	n, err := Open(cfg, m)
+	n, err := Open(cfg, m, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -257,7 +257,7 @@ func TestAFullDiskIsWaitedFor(t *testing.T) {
 }
 
 func TestStopWithoutStart(t *testing.T) {
-	n, err := Open(testConfig(newDisk(t)), newMachine())
+	n, err := Open(testConfig(newDisk(t)), newMachine(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,12 +265,37 @@ func TestStopWithoutStart(t *testing.T) {
 	n.Stop()
 }
 
-func TestOnlyOneVoter(t *testing.T) {
-	for _, voters := range [][]ids.NodeID{nil, {2}, {1, 2}} {
+func TestConfigIsRefused(t *testing.T) {
+	directory := ids.DirectoryID{1}
+	for _, c := range []struct {
+		rule   string
+		change func(*Config)
+		ok     bool
+	}{
+		{"no voters", func(c *Config) { c.Voters = nil }, false},
+		{"other voters", func(c *Config) { c.Voters = []ids.NodeID{2} }, false},
+		{"a voter twice", func(c *Config) { c.Voters = []ids.NodeID{1, 2, 2} }, false},
+		{"a negative node id", func(c *Config) { c.NodeID, c.Voters = -1, []ids.NodeID{-1} }, false},
+		{"no directory id", func(c *Config) { c.DirectoryID = ids.ZeroUUID }, false},
+		{"no cluster id", func(c *Config) { c.ClusterID = "" }, false},
+		{"a node id that is an admitted member's", func(c *Config) { c.Voters = []ids.NodeID{1, 2, 65535} }, false},
+		{"the same, alone", func(c *Config) { c.NodeID, c.Voters = 65535, []ids.NodeID{65535} }, true},
+		{"three voters", func(*Config) {}, true},
+	} {
 		cfg := testConfig(newDisk(t))
-		cfg.Voters = voters
-		if _, err := Open(cfg, newMachine()); err == nil {
-			t.Errorf("voters %v: no error", voters)
+		cfg.Voters, cfg.DirectoryID, cfg.ClusterID = []ids.NodeID{1, 2, 3}, directory, "c"
+		c.change(&cfg)
+		m, err := OpenMember(cfg, newMachine(), func(Message) {})
+		if err == nil {
+			err = m.Close()
 		}
+		if (err == nil) != c.ok {
+			t.Errorf("%s: %v", c.rule, err)
+		}
+	}
+	cfg := testConfig(newDisk(t))
+	cfg.Voters, cfg.DirectoryID, cfg.ClusterID = []ids.NodeID{1, 2, 3}, directory, "c"
+	if _, err := Open(cfg, newMachine(), nil); err == nil {
+		t.Error("three voters open without a transport")
 	}
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // raftLogger passes the library's log on. What it calls information is our debugging. Its
-// fatal and panic messages report broken invariants: they panic.
+// fatal and panic messages report broken invariants: they panic, and Core.Step tells what came of it.
 type raftLogger struct{ logger *slog.Logger }
 
 func (l raftLogger) Debug(v ...any)            { l.logger.Debug(fmt.Sprint(v...)) }
@@ -19,7 +19,10 @@ func (l raftLogger) Warningf(f string, v ...any) {
 }
 func (l raftLogger) Error(v ...any)            { l.logger.Error(fmt.Sprint(v...)) }
 func (l raftLogger) Errorf(f string, v ...any) { l.logger.Error(fmt.Sprintf(f, v...)) }
-func (l raftLogger) Fatal(v ...any)            { panic(fmt.Sprint(v...)) }
-func (l raftLogger) Fatalf(f string, v ...any) { panic(fmt.Sprintf(f, v...)) }
-func (l raftLogger) Panic(v ...any)            { panic(fmt.Sprint(v...)) }
-func (l raftLogger) Panicf(f string, v ...any) { panic(fmt.Sprintf(f, v...)) }
+func (l raftLogger) Fatal(v ...any)            { panic(raftPanic(fmt.Sprint(v...))) }
+func (l raftLogger) Fatalf(f string, v ...any) { panic(raftPanic(fmt.Sprintf(f, v...))) }
+func (l raftLogger) Panic(v ...any)            { panic(raftPanic(fmt.Sprint(v...))) }
+func (l raftLogger) Panicf(f string, v ...any) { panic(raftPanic(fmt.Sprintf(f, v...))) }
+
+// raftPanic is a broken invariant of the library.
+type raftPanic string

@@ -3,17 +3,31 @@ package quorum
 import (
 	"errors"
 	"fmt"
-	"syscall"
 	"time"
 
 	"github.com/moldau/moldau/internal/ids"
 )
 
-// fullRetry is how long a node waits for room on a full disk before it tries again.
-const fullRetry = time.Second
+const (
+	// fullRetry is how long a node waits for room on a full disk before it tries again.
+	fullRetry = time.Second
 
-// entryOverheadBytes is about what an entry takes in the log beside its data.
-const entryOverheadBytes = 80
+	electionTimeout = 500 * time.Millisecond
+	tickInterval    = electionTimeout / electionTicks
+
+	receivedAtOnce = 64   // messages between two looks at the disk
+	readersMax     = 1000 // reads that wait to be asked for
+
+	// readRetry is how long a read waits before it is asked for again: its messages may be lost.
+	readRetry = 2 * heartbeatTicks
+)
+
+// reads are those of ReadIndex: one round asks for all that waited when it began.
+type reads struct {
+	number uint64 // of the round that is under way or was the last
+	asked  []chan<- struct{}
+	ticks  int // since it was asked for
+}
 
 // run is the node's goroutine.
 func (n *Node) run() { n.end(n.loop()) }
@@ -22,13 +36,10 @@ func (n *Node) run() { n.end(n.loop()) }
 func (n *Node) end(err error) {
 	n.mu.Lock()
 	n.mu.over, n.mu.epoch = true, ids.NoLeaderEpoch
-	n.mu.queue, n.mu.queueBytes = nil, 0
+	n.mu.queue, n.mu.queueBytes, n.mu.readers = nil, 0, nil
 	n.mu.status.Leader = ids.NoNode
 	n.mu.Unlock()
-	if n.leading != 0 {
-		n.state.LeaderChanged(false, ids.LeaderEpoch(n.leading))
-	}
-	err = errors.Join(err, n.log.close())
+	err = errors.Join(err, n.member.Close())
 	n.mu.Lock()
 	n.mu.err = err
 	n.mu.Unlock()
@@ -39,29 +50,77 @@ func (n *Node) end(err error) {
 var errStopping = errors.New("stopping")
 
 func (n *Node) loop() error {
-	err := n.work() // applies again what had been committed
-	if err == nil && n.core.SoleVoter() {
-		err = n.core.Campaign()
-	}
-	for err == nil {
-		if err = n.work(); err != nil {
-			break
-		}
-		select {
-		case <-n.wake:
-		case <-n.stop:
-			err = errStopping
-		}
-	}
+	err := n.live()
 	if errors.Is(err, errStopping) {
 		return nil
 	}
 	return err
 }
 
-// work carries effects out until there are none. What is proposed meanwhile joins the next ones:
+func (n *Node) live() error {
+	var r reads
+	if err := n.work(&r); err != nil { // applies again what had been committed
+		return err
+	}
+	if n.member.cfg.alone() {
+		return n.liveAlone(&r)
+	}
+	ticker := time.NewTicker(tickInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-n.wake:
+		case <-ticker.C:
+			n.member.Tick()
+			n.readAgain(&r)
+		case msg := <-n.transport.Received():
+			if err := n.receive(msg); err != nil {
+				return err
+			}
+		case <-n.stop:
+			return errStopping
+		}
+		if err := n.work(&r); err != nil {
+			return err
+		}
+	}
+}
+
+// liveAlone is the life of a sole voter: it needs no clock, and nobody tells it anything.
+func (n *Node) liveAlone(r *reads) error {
+	if err := n.member.Campaign(); err != nil {
+		return err
+	}
+	for {
+		if err := n.work(r); err != nil {
+			return err
+		}
+		select {
+		case <-n.wake:
+		case <-n.stop:
+			return errStopping
+		}
+	}
+}
+
+// receive takes what has come in: one sync serves all of it.
+func (n *Node) receive(msg Message) error {
+	for range receivedAtOnce {
+		if err := n.member.Receive(msg); err != nil {
+			return err
+		}
+		select {
+		case msg = <-n.transport.Received():
+		default:
+			return nil
+		}
+	}
+	return n.member.Receive(msg)
+}
+
+// work carries out what is due until there is nothing. What is proposed meanwhile joins what comes next:
 // one sync serves all that came while the one before ran.
-func (n *Node) work() error {
+func (n *Node) work(r *reads) error {
 	for {
 		select {
 		case <-n.stop:
@@ -71,20 +130,15 @@ func (n *Node) work() error {
 		if err := n.takeProposals(); err != nil {
 			return err
 		}
-		e, ok := n.core.Effects()
-		if !ok {
+		n.takeReaders(r)
+		worked, err := n.workWithRoom()
+		if err != nil {
+			return err
+		}
+		n.noteStatus()
+		n.answerReaders(r)
+		if !worked {
 			return nil
-		}
-		if err := n.carryOut(&e); err != nil {
-			return err
-		}
-		if err := n.core.Done(); err != nil {
-			return err
-		}
-		if n.bytesApplied >= max(n.cfg.SnapshotBytes, n.snapshotBytes) {
-			if err := n.takeSnapshot(); err != nil {
-				return err
-			}
 		}
 	}
 }
@@ -96,140 +150,82 @@ func (n *Node) takeProposals() error {
 	n.mu.Unlock()
 	for _, data := range queue {
 		// A proposal that comes too late is dropped: LeaderChanged tells.
-		if err := n.core.Propose(data); err != nil && !errors.Is(err, ErrNotLeader) {
+		if err := n.member.Propose(data); err != nil && !errors.Is(err, ErrNotLeader) {
 			return fmt.Errorf("proposing a metadata change: %w", err)
 		}
 	}
 	return nil
 }
 
-// carryOut does what e says, in its order: entries, state, apply.
-func (n *Node) carryOut(e *Effects) error {
-	if len(e.Entries) > 0 {
-		if err := n.withRoom(func() error { return n.log.append(e.Entries) }); err != nil {
-			return err
-		}
-		if err := n.log.sync(); err != nil {
-			return err
-		}
+// takeReaders begins a round of reads if there is none.
+func (n *Node) takeReaders(r *reads) {
+	if r.asked != nil {
+		return
 	}
-	if e.State != nil {
-		if last := n.log.last(); e.State.Commit > last {
-			return fmt.Errorf("entry %d counts as committed, and the log ends with %d", e.State.Commit, last)
-		}
-		if err := n.withRoom(func() error { return writeState(n.cfg.FS, n.dir, *e.State) }); err != nil {
-			return err
-		}
-		n.log.committed(e.State.Commit)
-		n.noteStatus(*e.State)
-	}
-	for i := range e.Apply {
-		if err := n.apply(&e.Apply[i]); err != nil {
-			return err
-		}
-	}
-	if e.Leading != n.leading {
-		n.leadingChanged(e.Leading)
-	}
-	return nil
-}
-
-func (n *Node) apply(c *Committed) error {
-	n.bytesApplied += entryOverheadBytes + int64(len(c.Data))
-	if len(c.Data) == 0 {
-		return nil
-	}
-	if err := n.state.Apply(ids.Offset(c.Index), ids.LeaderEpoch(c.Term), c.Data); err != nil {
-		return fmt.Errorf("applying metadata entry %d: %w", c.Index, err)
-	}
-	return nil
-}
-
-func (n *Node) leadingChanged(term uint64) {
-	before := n.leading
-	n.leading = term
 	n.mu.Lock()
-	n.mu.queue, n.mu.queueBytes = nil, 0 // proposals of another epoch
-	n.mu.epoch, n.mu.status.Leader = ids.NoLeaderEpoch, ids.NoNode
-	if term != 0 {
-		n.mu.epoch, n.mu.status.Leader = ids.LeaderEpoch(term), n.cfg.NodeID
-	}
+	r.asked, n.mu.readers = n.mu.readers, nil
 	n.mu.Unlock()
-	if before != 0 {
-		n.state.LeaderChanged(false, ids.LeaderEpoch(before))
-	}
-	if term != 0 {
-		n.state.LeaderChanged(true, ids.LeaderEpoch(term))
+	if r.asked != nil {
+		r.number++
+		r.ticks = 0
+		n.member.ReadIndex(r.number)
 	}
 }
 
-// noteStatus publishes what Status returns.
-func (n *Node) noteStatus(s State) {
+func (n *Node) readAgain(r *reads) {
+	if r.ticks++; r.asked != nil && r.ticks%readRetry == 0 {
+		n.member.ReadIndex(r.number)
+	}
+}
+
+func (n *Node) answerReaders(r *reads) {
+	for _, number := range n.member.ReadsDone() {
+		if number != r.number || r.asked == nil {
+			continue // of a round that was asked for twice
+		}
+		for _, done := range r.asked {
+			close(done)
+		}
+		r.asked = nil
+		n.wakeUp() // others may have come meanwhile
+	}
+}
+
+func (n *Node) leaderChanged(leading bool, epoch ids.LeaderEpoch) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	st := &n.mu.status
-	st.Epoch, st.HighWatermark = ids.LeaderEpoch(s.Term), ids.Offset(s.Commit+1)
-	st.LogStart, st.LogEnd = ids.Offset(n.log.first()), ids.Offset(n.log.last()+1)
+	n.mu.queue, n.mu.queueBytes = nil, 0 // proposals of another epoch
+	n.mu.epoch, n.mu.status.Leader = ids.NoLeaderEpoch, ids.NoNode
+	if leading && !n.mu.over {
+		n.mu.epoch, n.mu.status.Leader = epoch, n.cfg.NodeID
+	}
 }
 
-// takeSnapshot writes the state down as it is and lets go of the entries in it. The snapshot is
-// durable before any of them goes.
-func (n *Node) takeSnapshot() error {
-	n.bytesApplied = 0
-	at, err := n.core.Applied()
-	if err != nil {
-		return err
-	}
-	data, err := n.state.Snapshot()
-	if err != nil {
-		return fmt.Errorf("taking a metadata snapshot at %d: %w", at.Index, err)
-	}
-	err = writeSnapshot(n.cfg.FS, n.dir, snapshot{at, n.core.Voters(), data})
-	if diskFull(err) {
-		n.cfg.Logger.Warn("no room for a metadata snapshot; the log grows until the next one", "error", err)
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	n.snapshotBytes = int64(len(data))
-	if err := n.core.Compact(at); err != nil {
-		return err
-	}
-	if err := n.log.cut(at.Index); err != nil {
-		return err
-	}
-	if err := removeSnapshotsBut(n.cfg.FS, n.dir, snapshotName(at)); err != nil {
-		return err
-	}
+// noteStatus publishes what Status and Read return.
+func (n *Node) noteStatus() {
+	s, r := n.member.Status(), n.member.readable()
 	n.mu.Lock()
-	n.mu.status.SnapshotEnd, n.mu.status.LogStart = ids.Offset(at.Index+1), ids.Offset(n.log.first())
-	n.mu.Unlock()
-	return nil
+	defer n.mu.Unlock()
+	n.mu.status, n.mu.readable = s, r
 }
 
-// withRoom repeats a write that a full disk has refused until there is room again or the node is
-// stopped. Such a write has changed nothing, unlike a failed sync, which is never tried again.
-func (n *Node) withRoom(write func() error) error {
-	err := write()
-	if !diskFull(err) {
-		return err
+// workWithRoom repeats what a full disk has refused until there is room again or the node is stopped.
+func (n *Node) workWithRoom() (bool, error) {
+	worked, err := n.member.Work()
+	if !DiskFull(err) {
+		return worked, err
 	}
 	n.cfg.Logger.Error("the disk is full: metadata changes wait until there is room", "error", err)
-	for diskFull(err) {
+	for DiskFull(err) {
 		select {
 		case <-n.stop:
-			return errStopping
+			return true, errStopping
 		case <-time.After(fullRetry):
-			err = write()
+			worked, err = n.member.Work()
 		}
 	}
 	if err == nil {
 		n.cfg.Logger.Info("there is room for metadata changes again")
 	}
-	return err
-}
-
-func diskFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	return worked, err
 }

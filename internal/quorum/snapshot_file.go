@@ -20,7 +20,9 @@ const (
 	snapshotPrefix       = "image-" // not a number: those are the log's
 	snapshotSuffix       = ".image"
 	snapshotMagic        = "moldauQS"
-	snapshotVersion      = 1
+	receivedPrefix       = "received-" // a snapshot from elsewhere that is not in force yet
+	snapshotVersion      = 2
+	snapshotVersionAlone = 1                 // of a quorum that has no members to tell of
 	snapshotHeadBytes    = 8 + 2 + 8 + 8 + 4 // magic, version, index, term, bytes of the voters
 	snapshotFileBytesMax = 1 << 30
 	crcBytes             = 4
@@ -29,8 +31,8 @@ const (
 // snapshot is the state machine as it was when everything up to Position was applied.
 type snapshot struct {
 	Position
-	voters *raftpb.ConfState
-	data   []byte
+	members Membership
+	data    []byte
 }
 
 func snapshotName(p Position) string {
@@ -46,6 +48,56 @@ func writeSnapshot(fsys vfs.FS, dir string, s snapshot) error {
 	return vfs.ReplaceFile(fsys, dir, snapshotName(s.Position), content)
 }
 
+// writeReceived makes a snapshot from elsewhere durable. It is in force once quorum-state counts
+// its entries as committed: from then on finishReceived is all that is left to do.
+func writeReceived(fsys vfs.FS, dir string, p Position, content []byte) error {
+	return vfs.ReplaceFile(fsys, dir, receivedPrefix+snapshotName(p), content)
+}
+
+// finishReceived gives a received snapshot its own name, after the log has begun anew behind it.
+func finishReceived(fsys vfs.FS, dir string, p Position) error {
+	name := snapshotName(p)
+	if err := fsys.Rename(filepath.Join(dir, receivedPrefix+name), filepath.Join(dir, name)); err != nil {
+		return fmt.Errorf("naming a received metadata snapshot: %w", err)
+	}
+	if err := fsys.SyncDir(dir); err != nil {
+		return fmt.Errorf("syncing the name of a received metadata snapshot: %w", err)
+	}
+	return removeSnapshotsBut(fsys, dir, name)
+}
+
+// newestReceived returns the newest snapshot that was received and not finished; its position is
+// zero where there is none.
+func newestReceived(fsys vfs.FS, dir string) (snapshot, error) {
+	names, err := fsys.List(dir)
+	if err != nil {
+		return snapshot{}, fmt.Errorf("listing the metadata directory: %w", err)
+	}
+	newest := ""
+	for _, name := range names {
+		if strings.HasPrefix(name, receivedPrefix) && strings.HasSuffix(name, snapshotSuffix) {
+			newest = name
+		}
+	}
+	if newest == "" {
+		return snapshot{}, nil
+	}
+	content, err := vfs.ReadFile(fsys, filepath.Join(dir, newest), snapshotFileBytesMax)
+	if err != nil {
+		return snapshot{}, err
+	}
+	s, err := decodeSnapshot(content)
+	if err != nil {
+		return snapshot{}, fmt.Errorf("%w: received snapshot %s: %w", ErrDamaged, filepath.Join(dir, newest), err)
+	}
+	return s, nil
+}
+
+// readSnapshot returns the bytes of a snapshot that is there.
+func readSnapshot(fsys vfs.FS, dir string, p Position) ([]byte, error) {
+	return vfs.ReadFile(fsys, filepath.Join(dir, snapshotName(p)), snapshotFileBytesMax)
+}
+
 // readNewestSnapshot reads the newest snapshot in dir and removes what is older or half
 // written. Its position is zero where there is none.
 func readNewestSnapshot(fsys vfs.FS, dir string) (snapshot, error) {
@@ -55,7 +107,7 @@ func readNewestSnapshot(fsys vfs.FS, dir string) (snapshot, error) {
 	}
 	newest := "" // names sort as their positions do
 	for _, name := range names {
-		if strings.HasSuffix(name, snapshotSuffix) {
+		if strings.HasPrefix(name, snapshotPrefix) && strings.HasSuffix(name, snapshotSuffix) {
 			newest = name
 		}
 	}
@@ -99,17 +151,21 @@ func removeSnapshotsBut(fsys vfs.FS, dir, kept string) error {
 }
 
 func (s snapshot) encode() ([]byte, error) {
-	voters, err := proto.MarshalOptions{Deterministic: true}.Marshal(s.voters)
+	voters, err := proto.MarshalOptions{Deterministic: true}.Marshal(s.members.Conf)
 	if err != nil {
 		return nil, fmt.Errorf("encoding the voters of a snapshot: %w", err)
 	}
-	b := make([]byte, 0, snapshotHeadBytes+len(voters)+len(s.data)+crcBytes)
+	version, peers := uint16(snapshotVersionAlone), []byte(nil)
+	if s.members.founded() {
+		version, peers = snapshotVersion, appendPeers(nil, s.members.ClusterID, s.members.Peers)
+	}
+	b := make([]byte, 0, snapshotHeadBytes+len(voters)+len(peers)+len(s.data)+crcBytes)
 	b = append(b, snapshotMagic...)
-	b = binary.BigEndian.AppendUint16(b, snapshotVersion)
+	b = binary.BigEndian.AppendUint16(b, version)
 	b = binary.BigEndian.AppendUint64(b, s.Index)
 	b = binary.BigEndian.AppendUint64(b, s.Term)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(voters)))
-	b = append(b, voters...)
+	b = append(append(b, voters...), peers...)
 	b = append(b, s.data...)
 	return appendCRC(b), nil
 }
@@ -127,24 +183,36 @@ func decodeSnapshot(content []byte) (snapshot, error) {
 		return snapshot{}, errors.New("it does not begin as a metadata snapshot does")
 	}
 	b = b[len(snapshotMagic):]
-	if v := binary.BigEndian.Uint16(b); v != snapshotVersion {
-		return snapshot{}, fmt.Errorf("its version is %d and this release knows version %d alone", v, snapshotVersion)
+	version := binary.BigEndian.Uint16(b)
+	if version != snapshotVersion && version != snapshotVersionAlone {
+		return snapshot{}, fmt.Errorf("its version is %d and this release knows versions %d and %d", version, snapshotVersionAlone, snapshotVersion)
 	}
 	if computed := crc32.Checksum(content[:len(content)-crcBytes], castagnoli); computed != crc {
 		return snapshot{}, fmt.Errorf("its checksum is %08x and its content's is %08x", crc, computed)
 	}
-	s := snapshot{Position: Position{binary.BigEndian.Uint64(b[2:]), binary.BigEndian.Uint64(b[10:])}, voters: new(raftpb.ConfState)}
+	s := snapshot{Position: Position{binary.BigEndian.Uint64(b[2:]), binary.BigEndian.Uint64(b[10:])}, members: Membership{Conf: new(raftpb.ConfState), Peers: make(map[uint64]Peer)}}
 	votersBytes := binary.BigEndian.Uint32(b[18:])
 	b = b[22:]
 	if uint64(votersBytes) > uint64(len(b)) {
 		return snapshot{}, fmt.Errorf("its voters would take %d of %d bytes", votersBytes, len(b))
 	}
-	if err := proto.Unmarshal(b[:votersBytes], s.voters); err != nil {
+	m := &s.members
+	if err := proto.Unmarshal(b[:votersBytes], m.Conf); err != nil {
 		return snapshot{}, fmt.Errorf("its voters: %w", err)
 	}
-	if s.Index == 0 || s.Term == 0 || len(s.voters.GetVoters()) == 0 {
-		return snapshot{}, fmt.Errorf("index %d, term %d and %d voters cannot be", s.Index, s.Term, len(s.voters.GetVoters()))
+	if s.Index == 0 || s.Term == 0 || len(m.Conf.GetVoters()) == 0 {
+		return snapshot{}, fmt.Errorf("index %d, term %d and %d voters cannot be", s.Index, s.Term, len(m.Conf.GetVoters()))
 	}
 	s.data = b[votersBytes:]
+	if version == snapshotVersionAlone {
+		return s, nil
+	}
+	var err error
+	if m.ClusterID, m.Peers, s.data, err = readPeers(s.data); err == nil && !m.founded() {
+		err = errors.New("they name no cluster")
+	}
+	if err != nil {
+		return snapshot{}, fmt.Errorf("its members: %w", err)
+	}
 	return s, nil
 }
