@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 BIN := bin/moldau
 
-.PHONY: all build run test race lint docs conformance suites frameworks oracle oracle-record behaviour crash bench weight groups files compaction badinput fuzz full clean
+.PHONY: all build run test race lint sim docs conformance suites frameworks oracle oracle-record behaviour crash bench weight groups files compaction badinput fuzz full clean
 
 all: build
 
@@ -22,6 +22,9 @@ race:               ## layers 0 to 4 under the race detector (needs a C compiler
 
 lint:               ## gofmt, vet for three systems, staticcheck, the table of layers
 	./.ci/lint
+
+sim:                ## the metadata quorum in a simulated world; SEED=7 N=1 for one seed, RESULTS=DIR to go on where a run was interrupted
+	test/sim/run.sh
 
 docs:               ## the pages that come from tables in the code
 	go generate ./internal/config ./internal/handler
@@ -67,7 +70,7 @@ FUZZTIME ?= 60s
 fuzz:               ## each fuzz target for FUZZTIME
 	./.ci/fuzz $(FUZZTIME)
 
-full: test race lint fuzz oracle behaviour conformance suites frameworks files compaction badinput groups crash weight bench   ## all acceptance
+full: test race lint sim fuzz oracle behaviour conformance suites frameworks files compaction badinput groups crash weight bench   ## all acceptance
 
 clean:
 	rm -rf bin
