@@ -24,9 +24,10 @@
 // Goroutines: Member has none, and reads the clock for nothing but the timestamps of batches, so that
 // package sim/cluster runs a whole quorum in one goroutine. Node drives a Member in Node.run, from Start to Stop or
 // failure: it alone calls Member, the disk (but for Read) and the StateMachine. Locks: Node.mu, a leaf, never held across a
-// call to any of these.
+// call to any of these. Network, the Transport over connections between nodes, has the goroutines of its peer.Links and
+// Network.mu, a leaf.
 //
 // Kafka counterpart: KafkaRaftClient, RaftLog, QuorumStateStore, VoterSet and the snapshots of the raft module.
 //
-// Left out: a Transport over the network, and growing from one voter to three.
+// Left out: growing from one voter to three.
 package quorum

@@ -12,12 +12,12 @@ import (
 	"github.com/moldau/moldau/internal/ids"
 )
 
-func peer(node ids.NodeID, directory byte) Peer {
+func peerOf(node ids.NodeID, directory byte) Peer {
 	return Peer{Identity{node, ids.DirectoryID{directory}}, fmt.Sprintf("host%d:9093", node)}
 }
 
 func foundingData(clusterID string) []byte {
-	return appendPeers(nil, clusterID, map[uint64]Peer{1: peer(0, 1), 2: peer(1, 1), 3: peer(2, 1)})
+	return appendPeers(nil, clusterID, map[uint64]Peer{1: peerOf(0, 1), 2: peerOf(1, 1), 3: peerOf(2, 1)})
 }
 
 func admissionData(p Peer) []byte { return appendPeers(nil, "", map[uint64]Peer{0: p}) }
@@ -41,16 +41,16 @@ func TestMembership(t *testing.T) {
 	}{
 		{kindFounding, foundingData("c"), "c [1 2 3] [] [1 2 3]"},
 		{kindFounding, foundingData("other"), "c [1 2 3] [] [1 2 3]"},
-		{kindAdmission, admissionData(peer(2, 2)), "c [1 2 3] [] [1 2 3 65539]"},
-		{kindAdmission, admissionData(peer(2, 3)), "c [1 2 3] [] [1 2 3 65540]"}, // the one before never voted
-		{kindConfiguration, changeData(t, replacement(3, 65540, peer(2, 3))), "c [1 2 65540] [1 2 3] [1 2 3 65540]"},
+		{kindAdmission, admissionData(peerOf(2, 2)), "c [1 2 3] [] [1 2 3 65539]"},
+		{kindAdmission, admissionData(peerOf(2, 3)), "c [1 2 3] [] [1 2 3 65540]"}, // the one before never voted
+		{kindConfiguration, changeData(t, replacement(3, 65540, peerOf(2, 3))), "c [1 2 65540] [1 2 3] [1 2 3 65540]"},
 		{kindConfiguration, nil, "c [1 2 65540] [] [1 2 65540]"},
-		{kindAdmission, admissionData(peer(2, 3)), "c [1 2 65540] [] [1 2 65540 65543]"}, // the same directory again
-		{kindConfiguration, changeData(t, replacement(65540, 65543, peer(2, 3))), "c [1 2 65543] [1 2 65540] [1 2 65540 65543]"},
+		{kindAdmission, admissionData(peerOf(2, 3)), "c [1 2 65540] [] [1 2 65540 65543]"}, // the same directory again
+		{kindConfiguration, changeData(t, replacement(65540, 65543, peerOf(2, 3))), "c [1 2 65543] [1 2 65540] [1 2 65540 65543]"},
 		{kindConfiguration, nil, "c [1 2 65543] [] [1 2 65543]"},
-		{kindAdmission, admissionData(peer(1, 4)), "c [1 2 65543] [] [1 2 65543 65546]"},
-		{kindAdmission, admissionData(peer(1, 5)), "c [1 2 65543] [] [1 2 65543 65547]"},
-		{kindConfiguration, changeData(t, replacement(2, 65546, peer(1, 4))), "c [1 65543 65546] [1 2 65543] [1 2 65543 65546 65547]"}, // proposed before the last one
+		{kindAdmission, admissionData(peerOf(1, 4)), "c [1 2 65543] [] [1 2 65543 65546]"},
+		{kindAdmission, admissionData(peerOf(1, 5)), "c [1 2 65543] [] [1 2 65543 65547]"},
+		{kindConfiguration, changeData(t, replacement(2, 65546, peerOf(1, 4))), "c [1 65543 65546] [1 2 65543] [1 2 65543 65546 65547]"}, // proposed before the last one
 		{kindConfiguration, nil, "c [1 65543 65546] [] [1 65543 65546 65547]"},
 	}
 	for i, s := range steps {
@@ -61,10 +61,10 @@ func TestMembership(t *testing.T) {
 			t.Errorf("after step %d: %s, want %s", i+1, got, s.want)
 		}
 	}
-	if id := m.voterOf(1); id != 65546 || m.Peers[id] != peer(1, 4) {
+	if id := m.voterOf(1); id != 65546 || m.Peers[id] != peerOf(1, 4) {
 		t.Errorf("node 1 votes as %d, %v", id, m.Peers[id])
 	}
-	if id := m.admitted(peer(2, 3).Identity); id != 65543 || m.voterOf(2) != id || m.nodeOf(id) != 2 || m.nodeOf(3) != 2 || m.nodeOf(99999) != ids.NoNode {
+	if id := m.admitted(peerOf(2, 3).Identity); id != 65543 || m.voterOf(2) != id || m.nodeOf(id) != 2 || m.nodeOf(3) != 2 || m.nodeOf(99999) != ids.NoNode {
 		t.Errorf("node 2 was admitted as %d", id)
 	}
 }
@@ -89,7 +89,7 @@ func TestMembershipRefuses(t *testing.T) {
 
 func FuzzPeers(f *testing.F) {
 	f.Add(foundingData("cluster"))
-	f.Add(admissionData(peer(1, 9)))
+	f.Add(admissionData(peerOf(1, 9)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		clusterID, peers, rest, err := readPeers(b)
 		if err != nil {
@@ -104,8 +104,8 @@ func FuzzPeers(f *testing.F) {
 }
 
 func FuzzMemberFile(f *testing.F) {
-	f.Add(string(standing{peer(1, 1).Identity, voter, 2, []Peer{peer(0, 1), peer(1, 1), peer(2, 1)}}.encode()))
-	f.Add(string(standing{peer(1, 1).Identity, forming, 0, nil}.encode()))
+	f.Add(string(standing{peerOf(1, 1).Identity, voter, 2, []Peer{peerOf(0, 1), peerOf(1, 1), peerOf(2, 1)}}.encode()))
+	f.Add(string(standing{peerOf(1, 1).Identity, forming, 0, nil}.encode()))
 	f.Fuzz(func(t *testing.T, text string) {
 		s, err := decodeStanding(text)
 		if err == nil && string(s.encode()) != text {
@@ -115,13 +115,13 @@ func FuzzMemberFile(f *testing.F) {
 }
 
 func TestMemberFileRefuses(t *testing.T) {
-	good := string(standing{peer(1, 1).Identity, voter, 2, []Peer{peer(0, 1), peer(1, 1)}}.encode())
+	good := string(standing{peerOf(1, 1).Identity, voter, 2, []Peer{peerOf(0, 1), peerOf(1, 1)}}.encode())
 	for what, text := range map[string]string{
 		"nothing":            "",
 		"half of it":         good[:len(good)/2],
 		"another id":         strings.Replace(good, "id 2", "id 3", 1),
-		"no id of a voter":   string(standing{peer(1, 1).Identity, voter, 0, nil}.encode()),
-		"a role of later":    string(standing{peer(1, 1).Identity, "learner", 0, nil}.encode()),
+		"no id of a voter":   string(standing{peerOf(1, 1).Identity, voter, 0, nil}.encode()),
+		"a role of later":    string(standing{peerOf(1, 1).Identity, "learner", 0, nil}.encode()),
 		"a version of later": strings.Replace(good, "version 1", "version 2", 1),
 	} {
 		if s, err := decodeStanding(text); err == nil {
@@ -132,7 +132,7 @@ func TestMemberFileRefuses(t *testing.T) {
 
 // The example of docs/format/quorum.md.
 func TestMemberFileAsDocumented(t *testing.T) {
-	p := func(node ids.NodeID) Peer { return peer(node, byte(100+5*node)) }
+	p := func(node ids.NodeID) Peer { return peerOf(node, byte(100+5*node)) }
 	want := standing{p(1).Identity, voter, 2, []Peer{p(0), p(1), p(2)}}
 	text := `version 1
 node 1

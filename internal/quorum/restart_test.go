@@ -16,7 +16,7 @@ func admittedDisk(t *testing.T) (*vfs.Mem, Config) {
 	t.Helper()
 	disk := newDisk(t)
 	cfg := testConfig(disk)
-	me := peer(1, 9)
+	me := peerOf(1, 9)
 	cfg.Voters, cfg.DirectoryID, cfg.ClusterID = []ids.NodeID{0, 1, 2}, me.Directory, "c"
 	m, err := OpenMember(cfg, newMachine(), nil)
 	if err != nil {
@@ -68,7 +68,7 @@ func TestAnAdmittedMemberStartsAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	behind := &Answer{Directory: cfg.DirectoryID, Report: Report{Identity: peer(0, 1).Identity}, Founded: true, Applied: 6}
+	behind := &Answer{Directory: cfg.DirectoryID, Report: Report{Identity: peerOf(0, 1).Identity}, Founded: true, Applied: 6}
 	if err := m.Receive(Message{ClusterID: "c", From: behind.Report.Identity, To: 1, Answer: behind}); err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestASucceededMemberAppliesWhatWasCommitted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ahead := &Answer{Directory: cfg.DirectoryID, Report: Report{Identity: peer(0, 1).Identity}, Founded: true, Applied: 100}
+	ahead := &Answer{Directory: cfg.DirectoryID, Report: Report{Identity: peerOf(0, 1).Identity}, Founded: true, Applied: 100}
 	if err := m.Receive(Message{ClusterID: "c", From: ahead.Report.Identity, To: 1, Answer: ahead}); err != nil {
 		t.Fatal(err)
 	}

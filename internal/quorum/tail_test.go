@@ -61,7 +61,7 @@ func TestCheckTail(t *testing.T) {
 func TestADamagedVoterIsToBeEmptied(t *testing.T) {
 	disk := newDisk(t)
 	cfg := testConfig(disk)
-	cfg.Voters, cfg.DirectoryID, cfg.ClusterID = append(cfg.Voters, 2, 3), peer(1, 1).Directory, "c"
+	cfg.Voters, cfg.DirectoryID, cfg.ClusterID = append(cfg.Voters, 2, 3), peerOf(1, 1).Directory, "c"
 	m, err := OpenMember(cfg, newMachine(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +84,7 @@ func TestADamagedVoterIsToBeEmptied(t *testing.T) {
 	}
 	for what, other := range map[string]Config{
 		"another node":      {NodeID: 2, Voters: cfg.Voters, DirectoryID: cfg.DirectoryID, ClusterID: "c"},
-		"another directory": {NodeID: 1, Voters: cfg.Voters, DirectoryID: peer(1, 2).Directory, ClusterID: "c"},
+		"another directory": {NodeID: 1, Voters: cfg.Voters, DirectoryID: peerOf(1, 2).Directory, ClusterID: "c"},
 		"a sole voter":      {NodeID: 1, Voters: cfg.Voters[:1]},
 	} {
 		other.FS, other.Dir = vfs.FS(disk), testDir
