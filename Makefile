@@ -16,7 +16,7 @@ test:               ## everything that needs nothing but Go
 	CGO_ENABLED=0 go test ./...
 
 race:               ## layers 0 to 4 under the race detector (needs a C compiler)
-	go test -race $(RACEFLAGS) ./internal/ids/... ./internal/invariant/... ./internal/deferred/... ./internal/vfs/... ./internal/wire/... \
+	go test -race $(RACEFLAGS) ./internal/ids/... ./internal/invariant/... ./internal/deferred/... ./internal/vfs/... ./internal/wire/... ./internal/peer/... \
 	  ./internal/record/... ./internal/log/... ./internal/metadata/... ./internal/quorum/... ./internal/controller/... \
 	  ./internal/partition/... ./internal/replica/... ./internal/coordinator/...
 
