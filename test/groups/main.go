@@ -176,13 +176,16 @@ func brokerRSS() int64 {
 	return 0
 }
 
-// javaHash is where a group is: the hash of its name modulo 50.
+// javaHash is where a group is: what Kafka's Utils.abs makes of the hash of its name, modulo 50.
 func javaHash(s string) int32 {
 	var h int32
 	for _, b := range []byte(s) {
 		h = 31*h + int32(b)
 	}
-	return h & 0x7fffffff
+	if h < 0 {
+		return max(-h, 0) // the least number has none of its own
+	}
+	return h
 }
 
 // namesOfOne returns n names of groups that are all in one partition of __consumer_offsets.
