@@ -41,7 +41,7 @@ func consumerGroupDescribe(h *Handlers, x *server.Exchange) {
 		default:
 			one := kmsg.NewPtrConsumerGroupDescribeRequest()
 			one.Version, one.Groups = req.Version, []string{name}
-			h.askGroup(x, name, one, answer)
+			h.askGroup(x, name, one, false, answer)
 		}
 	}
 	all.end()

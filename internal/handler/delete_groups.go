@@ -20,7 +20,7 @@ func deleteGroups(h *Handlers, x *server.Exchange) {
 	for i, name := range req.Groups {
 		one := kmsg.NewPtrDeleteGroupsRequest()
 		one.Version, one.Groups = req.Version, []string{name}
-		h.askGroup(x, name, one, func(response any, err error) {
+		h.askGroup(x, name, one, false, func(response any, err error) {
 			out := &resp.Groups[i]
 			*out = kmsg.NewDeleteGroupsResponseGroup()
 			out.Group = name

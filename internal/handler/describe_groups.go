@@ -22,7 +22,7 @@ func describeGroups(h *Handlers, x *server.Exchange) {
 	for i, name := range req.Groups {
 		one := kmsg.NewPtrDescribeGroupsRequest()
 		one.Version, one.Groups = req.Version, []string{name}
-		h.askGroup(x, name, one, func(response any, err error) {
+		h.askGroup(x, name, one, false, func(response any, err error) {
 			out := &resp.Groups[i]
 			*out = kmsg.NewDescribeGroupsResponseGroup()
 			out.Group = name

@@ -78,7 +78,7 @@ func toGroup[T kmsg.Response](h *Handlers, x *server.Exchange, groupID string, m
 		answer(none, kerr.InvalidGroupID)
 		return
 	}
-	h.askGroup(x, groupID, message, func(response any, err error) {
+	h.askGroup(x, groupID, message, x.Alone(), func(response any, err error) {
 		resp, ok := response.(T)
 		if err == nil && !ok {
 			err = fmt.Errorf("the coordinator of group %q answers a %T with a %T: %w", groupID, message, response, kerr.UnknownServerError)
@@ -97,9 +97,10 @@ func needsGroupID(message kmsg.Request) bool {
 	return false
 }
 
-func (h *Handlers) askGroup(x *server.Exchange, groupID string, message kmsg.Request, answer func(any, error)) {
+// askGroup asks about one group. alone is not for a request that names several: its groups share syncs.
+func (h *Handlers) askGroup(x *server.Exchange, groupID string, message kmsg.Request, alone bool, answer func(any, error)) {
 	req := &group.Request{ClientID: x.ClientID, ClientHost: javaHost(x.Conn.RemoteAddr()), Message: message}
-	h.Groups.Request(h.groupPartition(groupID), req, x.Alone(), answer)
+	h.Groups.Request(h.groupPartition(groupID), req, alone, answer)
 }
 
 // gather calls done once it has been told n times that something has ended.

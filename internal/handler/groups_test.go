@@ -19,12 +19,14 @@ type fakeGroups struct {
 	answer func(req *group.Request) (any, error)
 	list   func(req *group.ListGroups) (responses []any, loading bool)
 	asked  chan *group.Request
+	alone  chan bool // of each that is in asked
 }
 
-func (f *fakeGroups) Request(_ int32, req any, _ bool, answer func(any, error)) {
+func (f *fakeGroups) Request(_ int32, req any, alone bool, answer func(any, error)) {
 	r := req.(*group.Request)
 	select {
 	case f.asked <- r:
+		f.alone <- alone
 	default:
 	}
 	go func() { answer(f.answer(r)) }()
@@ -37,7 +39,7 @@ func (f *fakeGroups) Ask(req any, answer func([]any, bool)) {
 func startGroups(t *testing.T, answer func(req *group.Request) (any, error)) (*broker, *client, *fakeGroups) {
 	t.Helper()
 	b := startBroker(t)
-	f := &fakeGroups{answer: answer, asked: make(chan *group.Request, 100)}
+	f := &fakeGroups{answer: answer, asked: make(chan *group.Request, 100), alone: make(chan bool, 100)}
 	b.handlers.Groups = f
 	return b, b.dial(), f
 }
@@ -325,4 +327,26 @@ func TestEmptyGroupID(t *testing.T) {
 	fetch := kmsg.NewPtrOffsetFetchRequest()
 	fetch.Version = 7
 	wantCode(t, "fetch", ask[*kmsg.OffsetFetchResponse](c, fetch).ErrorCode, kerr.CoordinatorLoadInProgress)
+}
+
+// Who waits for one group's answer may sync on its connection's goroutine; several groups of one request share syncs.
+func TestAloneWithTheCoordinator(t *testing.T) {
+	b, c, f := startGroups(t, func(req *group.Request) (any, error) { return nil, kerr.GroupIDNotFound })
+	defer b.stop()
+	defer c.close()
+	heartbeat := kmsg.NewPtrHeartbeatRequest()
+	heartbeat.Version, heartbeat.Group = 4, "g"
+	remove := kmsg.NewPtrDeleteGroupsRequest()
+	remove.Version, remove.Groups = 2, []string{"g", "h"}
+	for range 3 { // until the connection is taken for one with a request at a time
+		ask[*kmsg.HeartbeatResponse](c, heartbeat)
+	}
+	ask[*kmsg.DeleteGroupsResponse](c, remove)
+	var got []bool
+	for len(f.alone) > 0 {
+		got = append(got, <-f.alone)
+	}
+	if want := []bool{got[0], true, true, false, false}; !reflect.DeepEqual(got, want) {
+		t.Errorf("alone: %v, want %v", got, want)
+	}
 }

@@ -105,7 +105,7 @@ func (h *Handlers) fetchOffsets(x *server.Exchange, g *kmsg.OffsetFetchRequestGr
 	message.Version, message.RequireStable = max(x.Version, manyGroupsSince), stable
 	message.Groups = []kmsg.OffsetFetchRequestGroup{*g}
 	name := g.Group
-	h.askGroup(x, name, message, func(response any, err error) {
+	h.askGroup(x, name, message, false, func(response any, err error) {
 		out := kmsg.NewOffsetFetchResponseGroup()
 		out.Group, out.ErrorCode = name, code(err)
 		if fetched, ok := response.(*kmsg.OffsetFetchResponse); ok && err == nil {
