@@ -168,6 +168,21 @@ func findNear(s *Store, fsys *kindsFS) error {
 // writeThenDelete writes a batch of an idempotent producer, others after it, and deletes the first.
 func writeThenDelete(t *testing.T, s *Store) {
 	t.Helper()
+	l := writeToDelete(t, s)
+	if err := l.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.AdvanceStart(10); err != nil {
+		t.Fatal(err)
+	}
+	if (*l.segments.Load())[0].base == 0 {
+		t.Fatal("the first segment is still there")
+	}
+}
+
+// writeToDelete is the writing alone.
+func writeToDelete(t *testing.T, s *Store) *Log {
+	t.Helper()
 	cfg := DefaultConfig()
 	cfg.SegmentBytes, cfg.FileDeleteDelayMs = 400, 0
 	l, err := s.Create(partition("t", 0), testTopicID("t"), cfg)
@@ -178,15 +193,7 @@ func writeThenDelete(t *testing.T, s *Store) {
 	for n := range 20 {
 		appendValues(t, l, fmt.Sprint(n, strings.Repeat(".", 100)))
 	}
-	if err := l.Sync(); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.AdvanceStart(10); err != nil {
-		t.Fatal(err)
-	}
-	if (*l.segments.Load())[0].base == 0 {
-		t.Fatal("the first segment is still there")
-	}
+	return l
 }
 
 // knowDeleted: what a producer sends once more is known, though the records have been deleted. Otherwise
@@ -221,17 +228,7 @@ func writeThenMove(t *testing.T, s *Store) {
 // moveThenDelete is writeThenDelete, but that the log has moved before records of it are deleted.
 func moveThenDelete(t *testing.T, s *Store) {
 	t.Helper()
-	cfg := DefaultConfig()
-	cfg.SegmentBytes, cfg.FileDeleteDelayMs = 400, 0
-	l, err := s.Create(partition("t", 0), testTopicID("t"), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	mustAppend(t, l, idempotent(9, 0, 2))
-	for n := range 20 {
-		appendValues(t, l, fmt.Sprint(n, strings.Repeat(".", 100)))
-	}
-	moved := movedTo(t, s, l.tp, "/b")
+	moved := movedTo(t, s, writeToDelete(t, s).tp, "/b")
 	if err := moved.AdvanceStart(10); err != nil {
 		t.Fatal(err)
 	}
