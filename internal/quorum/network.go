@@ -75,7 +75,7 @@ func (n *Network) receive(from peer.Identity, frame []byte) {
 		err = fmt.Errorf("%w: node %d speaks as node %d with directory %s", ErrMessage, from.Node, m.From.Node, m.From.Directory)
 	}
 	if err != nil {
-		n.unread(from, err)
+		n.noteUnread(from, err)
 		return
 	}
 	select {
@@ -84,8 +84,8 @@ func (n *Network) receive(from peer.Identity, frame []byte) {
 	}
 }
 
-// unread logs the first message of a node that makes no sense.
-func (n *Network) unread(from peer.Identity, err error) {
+// noteUnread logs the first message of a node that makes no sense.
+func (n *Network) noteUnread(from peer.Identity, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if _, logged := n.mu.unread[from.Node]; logged {
