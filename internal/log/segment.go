@@ -178,15 +178,26 @@ func (s *segment) open(files *fileCache) (*fileHandle, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening segment: %w", err)
 	}
-	// A file that got shorter since it was last open would be read, or continued, past a hole.
-	size, err := f.Size()
-	if err == nil && size < s.sizeBytes.Load() {
-		err = fmt.Errorf("%w: it has %d bytes and %d were written", ErrCorrupt, size, s.sizeBytes.Load())
-	}
-	if err != nil {
+	if err := s.checkSize(f); err != nil {
 		return nil, fmt.Errorf("opening segment %s: %w", s.path(logSuffix), errors.Join(err, f.Close()))
 	}
 	return files.put(&s.file, f), nil
+}
+
+// checkSize refuses a file that got shorter since it was last open: it would be read, or continued, past a hole.
+// Others may append to it or truncate it meanwhile. An append adds bytes before it adds to sizeBytes, a
+// truncation takes from sizeBytes first: so a size that is compared must be known before the file's is, and still hold.
+func (s *segment) checkSize(f vfs.File) error {
+	for {
+		written := s.sizeBytes.Load()
+		size, err := f.Size()
+		if err != nil || size >= written {
+			return err
+		}
+		if s.sizeBytes.Load() == written {
+			return fmt.Errorf("%w: it has %d bytes and %d were written", ErrCorrupt, size, written)
+		}
+	}
 }
 
 // fits tells whether an offset can be written relative to the segment's base.
