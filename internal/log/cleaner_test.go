@@ -212,7 +212,8 @@ func TestCleaningBesideEverythingElse(t *testing.T) {
 	e.sync = countingSync{&requested}
 	e.checkpointStart, e.checkpointRecovery = nil, nil
 	l := newLog(&e.logEnv, t.TempDir(), testTP, e.id, cfg)
-	var appending sync.Mutex // nobody appends, or deletes, while the log is cut
+	// Nobody appends, deletes or raises the high watermark while the log is cut: what is above it alone may be.
+	var appending sync.Mutex
 	var writers, background sync.WaitGroup
 	var done atomic.Bool
 	for w := range 3 {
@@ -237,7 +238,9 @@ func TestCleaningBesideEverythingElse(t *testing.T) {
 	})
 	loop(func() error {
 		_, err := l.syncFiles()
+		appending.Lock()
 		l.SetHighWatermark(l.DurableEnd())
+		appending.Unlock()
 		l.recoveryPoint()
 		return err
 	})
