@@ -52,6 +52,7 @@ var within = map[[2]string]bool{
 	{"internal/record", "internal/invariant"}:                      true,
 	{"internal/wire", "internal/ids"}:                              true,
 	{"internal/peer", "internal/ids"}:                              true,
+	{"internal/peer", "internal/wire"}:                             true,
 	{"internal/deferred", "internal/ids"}:                          true,
 }
 

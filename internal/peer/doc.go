@@ -9,9 +9,11 @@
 // on a network that others can change, node traffic belongs into TLS.
 //
 // Links are the connections of a node to others: frames of bytes to a node id and back, of which some may be lost.
+// A Client sends Kafka requests to other nodes and returns their answers.
 //
-// Goroutines: of Links, one for each node that something was sent to, and one that watches its connection; who
-// serves a connection brings its own. All end in Close. Locks: Links.mu, before outbound.mu, a leaf. Files: none.
+// Goroutines: of Links and of a Client, one for each node that something was sent to, and one that watches its
+// connection or takes the answers off it; who serves a connection brings its own. All end in Close. Locks: Links.mu,
+// before outbound.mu, a leaf; Client.mu and remote.mu, leaves. Files: none.
 //
 // Kafka counterpart: none; there, brokers are clients with a principal.
 package peer

@@ -11,8 +11,12 @@ import (
 // Channel is what a connection between nodes is for.
 type Channel uint8
 
-// ChannelQuorum carries the messages of the metadata quorum.
-const ChannelQuorum Channel = 1
+const (
+	// ChannelQuorum carries the messages of the metadata quorum.
+	ChannelQuorum Channel = 1
+	// ChannelBroker carries Kafka requests and their answers.
+	ChannelBroker Channel = 2
+)
 
 const (
 	// Magic begins the body of every frame of a handshake. As a Kafka request it would be one of API 19791.
@@ -141,6 +145,13 @@ func IsHello(body []byte) bool {
 	return len(body) > len(Magic) && string(body[:len(Magic)]) == Magic && body[len(Magic)] == frameHello
 }
 
+// HelloChannel returns what the connection that begins with a hello is to be for, as the dialer says; false where the frame
+// is no hello that can be read.
+func HelloChannel(body []byte) (Channel, bool) {
+	h, err := decodeHello(body)
+	return h.channel, err == nil
+}
+
 func (i *Identity) append(b []byte) []byte {
 	b = appendText(b, i.Cluster)
 	b = binary.BigEndian.AppendUint32(b, uint32(i.Node))
@@ -160,8 +171,8 @@ func flag(set bool) byte {
 	return 0
 }
 
-// ErrFrame is a frame of a handshake that cannot be read.
-var ErrFrame = errors.New("malformed handshake")
+// ErrFrame is a frame between nodes that cannot be read.
+var ErrFrame = errors.New("malformed frame")
 
 // reader takes a frame apart. After its first failure it returns zeros.
 type reader struct {

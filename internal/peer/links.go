@@ -14,18 +14,8 @@ import (
 	"github.com/moldau/moldau/internal/ids"
 )
 
-const (
-	dialTimeout      = 2 * time.Second
-	handshakeTimeout = 5 * time.Second
-	// stallTimeout ends a connection that takes no byte for so long.
-	stallTimeout = 10 * time.Second
-	// Between two attempts to reach a node; what is sent meanwhile is lost.
-	backoffMin = 50 * time.Millisecond
-	backoffMax = 500 * time.Millisecond
-)
-
-// ErrClosed says that the links have been closed.
-var ErrClosed = errors.New("the links between nodes are closed")
+// ErrClosed says that this node has ended its connections to others.
+var ErrClosed = errors.New("the connections to other nodes are closed")
 
 // ErrDuplicate says that another directory of the same node is connected.
 var ErrDuplicate = errors.New("two nodes have one node.id")

@@ -105,3 +105,16 @@ func AppendResponseHeader(dst []byte, key, version int16, correlationID int32) [
 	}
 	return dst
 }
+
+// ReadResponseHeader reads the header of the answer to a request of that API key and version. The body aliases the frame.
+func ReadResponseHeader(frame []byte, key, version int16) (correlationID int32, body []byte, err error) {
+	r := NewReader(frame)
+	correlationID = r.Int32()
+	if key != KeyApiVersions && IsFlexible(key, version) {
+		r.SkipTags()
+	}
+	if err := r.Err(); err != nil {
+		return 0, nil, fmt.Errorf("the header of an answer to API key %d version %d: %w", key, version, err)
+	}
+	return correlationID, r.Rest(), nil
+}

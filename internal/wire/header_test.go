@@ -119,6 +119,15 @@ func TestResponseHeader(t *testing.T) {
 		if got := AppendResponseHeader(nil, c.key, c.version, 5); string(got) != c.want {
 			t.Errorf("%s: %x, want %x", c.name, got, c.want)
 		}
+		id, body, err := ReadResponseHeader([]byte(c.want+"body"), c.key, c.version)
+		if err != nil || id != 5 || string(body) != "body" {
+			t.Errorf("%s: read %d, %q, %v", c.name, id, body, err)
+		}
+		for n := range len(c.want) {
+			if _, _, err := ReadResponseHeader([]byte(c.want[:n]), c.key, c.version); !errors.Is(err, ErrMalformed) {
+				t.Errorf("%s: %d bytes: %v", c.name, n, err)
+			}
+		}
 	}
 }
 
