@@ -58,6 +58,9 @@ func New(cfg *config.Broker, deps Deps) (*Broker, error) {
 	if deps.FS == nil || deps.Listen == nil || deps.Logger == nil {
 		return nil, errors.New("a broker needs a file system, a way to listen and a logger")
 	}
+	if len(cfg.Voters) > 1 {
+		return nil, errors.New("several voters in controller.quorum.voters are not built yet; name this node alone, or delete the line")
+	}
 	return &Broker{cfg: cfg, deps: deps, failed: make(chan error, 1)}, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/moldau/moldau/internal/coordinator/group"
 	"github.com/moldau/moldau/internal/ids"
 	"github.com/moldau/moldau/internal/log"
+	"github.com/moldau/moldau/internal/peer"
 )
 
 // Listener is one address to listen on or to tell clients.
@@ -28,13 +29,6 @@ func (l Listener) Address() string {
 
 func (l Listener) String() string { return l.Name + "://" + l.Address() }
 
-// Voter is one member of the controller quorum.
-type Voter struct {
-	ID   ids.NodeID
-	Host string
-	Port int32
-}
-
 // Broker is the configuration of one broker, with the dynamic configs that With laid
 // over the static ones. It is immutable.
 type Broker struct {
@@ -43,9 +37,12 @@ type Broker struct {
 
 	Listeners           []Listener // to open, those of controllers not among them
 	Advertised          []Listener // in the order of Listeners
-	ControllerListeners []Listener // to open once there is more than one node
+	ControllerListeners []Listener // to open where there are several voters
 	InterBrokerListener string
-	Voters              []Voter // this node alone where nothing is set: its Host is "" then
+	Voters              []Voter       // all, this node among them; where nothing is set it is alone, and its Host is ""
+	Secret              peer.Secret   // of cluster.secret.file
+	SessionTimeout      time.Duration // a broker that is silent for longer is fenced
+	HeartbeatInterval   time.Duration
 
 	LogDirs        []string
 	MetadataLogDir string
@@ -103,7 +100,7 @@ func (b *Broker) With(d Dynamic) *Broker {
 func (b *Broker) resolve() error {
 	b.resolveDynamic()
 	b.resolveStatic()
-	return errors.Join(b.resolveNode(), b.resolveDirs(), b.resolveListeners(), b.checkOverrides(), b.checkGroups(), b.checkCleaner())
+	return errors.Join(b.resolveNode(), b.resolveDirs(), b.resolveListeners(), b.resolveCluster(), b.checkOverrides(), b.checkGroups(), b.checkCleaner())
 }
 
 func (b *Broker) resolveStatic() {
@@ -215,37 +212,6 @@ func (b *Broker) resolveNode() error {
 		return b.problem("process.roles", "one role without the other is not built yet; use broker,controller")
 	}
 	return errors.Join(b.resolveVoters(), b.checkBootstrap())
-}
-
-func (b *Broker) resolveVoters() error {
-	const name = "controller.quorum.voters"
-	voters, err := parseVoters(b.values.list(name))
-	switch {
-	case err != nil:
-		return b.problem(name, "%v", err)
-	case len(voters) > 1:
-		return b.problem(name, "several voters are not built yet; name this node alone, or delete the line")
-	case len(voters) == 1 && voters[0].ID != b.NodeID:
-		return b.problem(name, "the voter is node %d and this is node.id=%d; both must be the same", voters[0].ID, b.NodeID)
-	case len(voters) == 0:
-		voters = []Voter{{ID: b.NodeID}}
-	}
-	b.Voters = voters
-	return nil
-}
-
-func (b *Broker) checkBootstrap() error {
-	const name = "controller.quorum.bootstrap.servers"
-	list := b.values.list(name)
-	if len(list) > 1 {
-		return b.problem(name, "several controllers are not built yet; name this node alone, or delete the line")
-	}
-	for _, e := range list {
-		if host, _, err := splitHostPort(e); err != nil || host == "" {
-			return b.problem(name, "%q is not HOST:PORT", e)
-		}
-	}
-	return nil
 }
 
 func (b *Broker) resolveDirs() error {

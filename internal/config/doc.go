@@ -17,7 +17,7 @@
 // data is (a security protocol, an authorizer, a policy, tiered storage) the setting is
 // refused instead.
 //
-// Goroutines, locks: none. Files: none are opened here; callers hand over contents.
+// Goroutines, locks: none. Files: New reads cluster.secret.file; of all others callers hand over the contents.
 //
 // Kafka counterpart: AbstractKafkaConfig, ServerLogConfigs, LogConfig, ConfigDef,
 // ServerTopicConfigSynonyms, DynamicBrokerConfig, ConfigHelper, KafkaConfigSchema.

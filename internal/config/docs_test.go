@@ -39,7 +39,7 @@ an earlier one. In a file of properties the text is UTF-8.
 
 A name of Apache Kafka 4.3 that is not below is accepted and does nothing yet; the broker lists such names when it starts.
 A name that nobody knows stops the start. So does one that would promise what is not built: a security protocol other than
-PLAINTEXT, an authorizer, a policy, tiered storage, several voters.
+PLAINTEXT, an authorizer, a policy, tiered storage.
 
 What counts for a topic is the first of: the topic's own config, the config of its broker and then of all brokers that
 were set while running, the broker's file, the default.

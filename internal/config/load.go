@@ -6,10 +6,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-
-	"github.com/moldau/moldau/internal/ids"
 )
 
 // ReadFile reads YAML where the file's name ends in .yaml or .yml, else properties.
@@ -190,22 +187,4 @@ func refuseUnsafe(name, value string) error {
 		return nil
 	}
 	return fmt.Errorf("%s=%s: %s; delete the line to run without it", name, value, u.missing)
-}
-
-// parseVoters reads ID@HOST:PORT elements.
-func parseVoters(list []string) ([]Voter, error) {
-	var voters []Voter
-	for _, e := range list {
-		id, address, ok := strings.Cut(e, "@")
-		n, err := strconv.ParseInt(id, 10, 32)
-		if !ok || err != nil || n < 0 {
-			return nil, fmt.Errorf("%q is not ID@HOST:PORT", e)
-		}
-		host, port, err := splitHostPort(address)
-		if err != nil || host == "" {
-			return nil, fmt.Errorf("%q is not ID@HOST:PORT", e)
-		}
-		voters = append(voters, Voter{ID: ids.NodeID(n), Host: host, Port: port})
-	}
-	return voters, nil
 }

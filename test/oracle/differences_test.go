@@ -33,6 +33,8 @@ var differences = []expected{
 	{18, `^v[34] valid`, `^(Supported|Finalized)Features`, "features: moldau.version, and those that are built"},
 	{19, ``, `Configs\{ack\.durability\}\.$`, "ADR 0003: ack.durability is Moldau's own"},
 	{32, ``, `Configs\{ack\.durability\}\.|ConfigSynonyms\{log\.ack\.durability\}\.|Configs\{log\.ack\.durability\}\.`, "ADR 0003: ack.durability is Moldau's own"},
+	{32, ``, `Configs\{cluster\.secret\.file\}\.`, "ADR 0015: cluster.secret.file is Moldau's own"},
+	{32, ``, `Configs\{broker\.(heartbeat\.interval|session\.timeout)\.ms\}\.`, "ADR 0019: shorter by default"},
 	{19, ``, `Configs\{min\.insync\.replicas\}\.Source$`, "ADR 0004: Kafka sets min.insync.replicas for all brokers itself, for eligible leader replicas, which are not built yet"},
 	{32, ``, `Configs\{min\.insync\.replicas\}\.`, "ADR 0004: Kafka sets min.insync.replicas for all brokers itself, for eligible leader replicas, which are not built yet"},
 }
