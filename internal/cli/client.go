@@ -111,8 +111,8 @@ func (f *clientFlags) unreachable(seeds []string, err error) error {
 	return fmt.Errorf("cannot reach a broker at %s: %w; name another with --brokers", where, err)
 }
 
-// admin runs f with a client for administration.
-func (f *clientFlags) admin(ctx context.Context, do func(ctx context.Context, admin *kadm.Client) error) error {
+// connected runs do with a client, which it closes, and a context that ends with --timeout.
+func (f *clientFlags) connected(ctx context.Context, do func(ctx context.Context, client *kgo.Client) error) error {
 	client, err := f.dial(ctx)
 	if err != nil {
 		return err
@@ -120,9 +120,16 @@ func (f *clientFlags) admin(ctx context.Context, do func(ctx context.Context, ad
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	admin := kadm.NewClient(client)
-	admin.SetTimeoutMillis(int32(f.timeout.Milliseconds()))
-	return do(ctx, admin)
+	return do(ctx, client)
+}
+
+// admin runs do with a client for administration.
+func (f *clientFlags) admin(ctx context.Context, do func(ctx context.Context, admin *kadm.Client) error) error {
+	return f.connected(ctx, func(ctx context.Context, client *kgo.Client) error {
+		admin := kadm.NewClient(client)
+		admin.SetTimeoutMillis(int32(f.timeout.Milliseconds()))
+		return do(ctx, admin)
+	})
 }
 
 // topicProblem makes a sentence of an error of one topic; message is the broker's own, if any.
