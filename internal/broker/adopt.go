@@ -39,7 +39,7 @@ func (b *Broker) adopt(ctx context.Context, dir string) ([]Adopted, error) {
 	if !slices.ContainsFunc(b.cfg.LogDirs, func(d string) bool { return samePath(d, dir) }) {
 		return nil, fmt.Errorf("%s is none of log.dirs=%s: copy the partition directories into one of these first", dir, strings.Join(b.cfg.LogDirs, ","))
 	}
-	for _, step := range []func(context.Context) error{b.open, b.join, b.register} {
+	for _, step := range []func(context.Context) error{b.open, b.join, b.register, b.unfence} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}

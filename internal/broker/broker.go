@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/controller"
 	"github.com/moldau/moldau/internal/handler"
@@ -43,6 +45,7 @@ type Broker struct {
 	table        *replica.Table
 	mover        *replica.Mover
 	controller   *controller.Controller
+	lifecycle    *lifecycle
 	coordinators *coordinators
 	quorum       *quorum.Node
 	server       *server.Server
@@ -68,7 +71,7 @@ func New(cfg *config.Broker, deps Deps) (*Broker, error) {
 // any file is touched, so that a port in use leaves the data as it was. After an error
 // everything that was started is stopped again.
 func (b *Broker) Start(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{b.listen, b.open, b.join, b.register, b.settle, b.accept} {
+	for _, step := range []func(context.Context) error{b.listen, b.open, b.join, b.register, b.settle, b.unfence, b.accept} {
 		if err := step(ctx); err != nil {
 			return errors.Join(err, b.Stop(context.WithoutCancel(ctx)))
 		}
@@ -183,6 +186,8 @@ func (b *Broker) join(ctx context.Context) error {
 			NumPartitions:     b.cfg.NumPartitions,
 			ReplicationFactor: b.cfg.DefaultReplicationFactor,
 			DeleteTopicEnable: b.cfg.DeleteTopicEnable,
+			ReplicationMax:    1,
+			SessionTimeout:    sessionTimeout,
 		},
 		ClusterID: b.clusterID(),
 		Voters:    []metadata.Voter{{NodeID: b.cfg.NodeID, DirectoryID: b.metadataDirectory()}},
@@ -304,25 +309,53 @@ func optional(s string) *string {
 	return &s
 }
 
-// register makes the node a broker of the cluster.
+// register makes the node a broker of the cluster, fenced.
 func (b *Broker) register(ctx context.Context) error {
-	reg := &controller.RegisterBroker{
-		NodeID:        b.cfg.NodeID,
-		Incarnation:   ids.NewUUID(),
-		ClusterID:     b.store.ClusterID(),
-		Endpoints:     b.endpoints(),
-		Rack:          optional(b.cfg.Rack),
-		CleanShutdown: b.store.CleanShutdown(),
+	b.lifecycle = &lifecycle{
+		to:     b.controller,
+		node:   b.cfg.NodeID,
+		offset: func() ids.Offset { return b.metadata.Image().Offset },
+		lost:   b.fail,
+		logger: b.deps.Logger,
 	}
-	for _, d := range b.store.Dirs() {
-		reg.LogDirs = append(reg.LogDirs, d.ID)
-	}
-	if _, err := b.controller.RegisterBroker(ctx, reg); err != nil {
-		return fmt.Errorf("broker %d cannot register: %w", b.cfg.NodeID, err)
+	if err := b.lifecycle.register(ctx, b.registration()); err != nil {
+		return err
 	}
 	if err := b.store.SetClusterID(b.metadata.Image().ClusterID()); err != nil {
 		return err
 	}
+	return nil
+}
+
+// registration is what this process tells of itself.
+func (b *Broker) registration() *kmsg.BrokerRegistrationRequest {
+	req := kmsg.NewPtrBrokerRegistrationRequest()
+	req.Version = req.MaxVersion()
+	req.BrokerID = int32(b.cfg.NodeID)
+	req.IncarnationID = ids.NewUUID()
+	req.ClusterID = b.store.ClusterID()
+	req.Rack = optional(b.cfg.Rack)
+	for _, e := range b.endpoints() {
+		req.Listeners = append(req.Listeners, kmsg.BrokerRegistrationRequestListener{Name: e.Listener, Host: e.Host, Port: e.Port, SecurityProtocol: e.Protocol})
+	}
+	for _, f := range metadata.SupportedFeatures() {
+		req.Features = append(req.Features, kmsg.BrokerRegistrationRequestFeature{Name: f.Name, MinSupportedVersion: f.Min, MaxSupportedVersion: f.Max})
+	}
+	for _, d := range b.store.Dirs() {
+		req.LogDirs = append(req.LogDirs, d.ID)
+	}
+	if before, ok := b.metadata.Image().Broker(b.cfg.NodeID); ok && b.store.CleanShutdown() {
+		req.PreviousBrokerEpoch = before.Epoch
+	}
+	return req
+}
+
+// unfence has the controller send clients to this node, and keeps it so.
+func (b *Broker) unfence(ctx context.Context) error {
+	if err := b.lifecycle.start(ctx); err != nil {
+		return err
+	}
+	b.onStop(func(context.Context) error { b.lifecycle.stop(); return nil })
 	return nil
 }
 

@@ -6,7 +6,9 @@
 // enters: it makes the next Image, has the replica table and then the coordinators follow it, and
 // tells the controller. coordinators has the shards of the internal topics' partitions that this node leads.
 //
-// Goroutines: one for each listener, and those of the components. Locks: none of its
+// lifecycle registers the node and sends its heartbeats.
+//
+// Goroutines: one for each listener, one for heartbeats, and those of the components. Locks: none of its
 // own; the current Image is an atomic pointer. Kafka counterpart: KafkaRaftServer,
 // BrokerServer, ControllerServer and the metadata publishers.
 package broker

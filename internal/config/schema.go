@@ -143,6 +143,19 @@ func (s *Schema) IsList(resourceType int8, name string) (list, known bool) {
 	return row.Type == List, true
 }
 
+// MinISR is min.insync.replicas of a topic of that many replicas.
+func (s *Schema) MinISR(overrides map[string]string, replicas int) int {
+	r := topicValues{overrides, &s.current().values}
+	t := Topic{minISR: r.minISR()}
+	return t.MinISR(replicas)
+}
+
+// UncleanElection is unclean.leader.election.enable of a topic.
+func (s *Schema) UncleanElection(overrides map[string]string) bool {
+	enabled, _ := topicValues{overrides, &s.current().values}.get("unclean.leader.election.enable")
+	return enabled.b
+}
+
 // ListDefault is what a list holds by default.
 func (s *Schema) ListDefault(resourceType int8, name string) string {
 	if row := rowOf(resourceType, name); row != nil && row.Type == List {

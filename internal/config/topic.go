@@ -79,10 +79,16 @@ func (b *Broker) Topic(overrides map[string]string) Topic {
 	stamp, _ := r.get("message.timestamp.type")
 	t.LogAppendTime = stamp.s == "LogAppendTime"
 	t.Recompress, t.Codec, t.Level = r.compression()
-	if r.explicit(minISR) {
-		t.minISR = int32(r.number(minISR))
-	}
+	t.minISR = r.minISR()
 	return t
+}
+
+// minISR is min.insync.replicas, 0 where nothing is set.
+func (r topicValues) minISR() int32 {
+	if !r.explicit(minISR) {
+		return 0
+	}
+	return int32(r.number(minISR))
 }
 
 // compression says what stored batches are compressed with; recompress is false where that is the producer's affair.

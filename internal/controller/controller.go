@@ -2,9 +2,11 @@ package controller
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -103,12 +105,25 @@ func (c *Controller) LeaderChanged(leader bool, epoch ids.LeaderEpoch) {
 	c.tell(event{leader: leader, epoch: epoch})
 }
 
-// event is what the quorum told: an applied image, or who leads where image is nil.
+// BrokerGone tells that the connection of a broker's process is closed and that it
+// cannot be reached any more: it is fenced without waiting for the end of its session.
+// It does not block.
+func (c *Controller) BrokerGone(node ids.NodeID, epoch int64) {
+	c.tell(event{gone: &goneBroker{node, epoch}})
+}
+
+// event is what was told: a broker that is gone, else an applied image, else who leads.
 type event struct {
+	gone   *goneBroker
 	image  *metadata.Image
 	data   []byte
 	leader bool
 	epoch  ids.LeaderEpoch
+}
+
+type goneBroker struct {
+	node  ids.NodeID
+	epoch int64
 }
 
 func (c *Controller) tell(e event) {
@@ -138,6 +153,7 @@ func (c *Controller) WaitReady(ctx context.Context) error {
 
 // operation is one request on its way through the loop.
 type operation struct {
+	why string // what is asked, for the log where leaders or in-sync replicas change
 	// decide runs on the loop's goroutine, at most once.
 	decide func(*Core) []metadata.Record
 	// committed, where not nil, runs on the loop's goroutine with the image after the
@@ -193,10 +209,15 @@ func refuseNotController() *Refusal {
 	return refuse(kerr.NotController, "this node is not the active controller; ask again")
 }
 
-// decided has a request decided upon, and returns the answer, or what a refusal answers.
+// decided has a request of a client decided upon, and returns the answer, or what a refusal answers.
 func decided[Req, Resp any](ctx context.Context, c *Controller, req Req, refused func(Req, *Refusal) Resp, decide func(*Core) (Resp, []metadata.Record)) Resp {
+	return decidedFor(ctx, c, "a client asked", req, refused, decide)
+}
+
+// decidedFor is decided with a reason for the log.
+func decidedFor[Req, Resp any](ctx context.Context, c *Controller, why string, req Req, refused func(Req, *Refusal) Resp, decide func(*Core) (Resp, []metadata.Record)) Resp {
 	var resp Resp
-	refusal := c.do(ctx, &operation{decide: func(core *Core) (recs []metadata.Record) {
+	refusal := c.do(ctx, &operation{why: why, decide: func(core *Core) (recs []metadata.Record) {
 		resp, recs = decide(core)
 		return recs
 	}})
@@ -290,38 +311,52 @@ func (c *Controller) AllocateProducerIDs(ctx context.Context, node ids.NodeID, b
 	return out.first, out.count, nil
 }
 
-// RegisterBroker admits a broker and returns its epoch: see Core.RegisterBroker. An
-// error is a *Refusal.
-func (c *Controller) RegisterBroker(ctx context.Context, b *RegisterBroker) (epoch int64, err error) {
-	var out struct {
-		epoch   int64
-		refusal *Refusal
-	}
-	id, incarnation := b.NodeID, b.Incarnation
+// BrokerRegistration admits a broker and answers its epoch: see Core.BrokerRegistration.
+// RegistrationError returns the text of a refusal.
+func (c *Controller) BrokerRegistration(ctx context.Context, req *kmsg.BrokerRegistrationRequest) *kmsg.BrokerRegistrationResponse {
+	var refused *Refusal
+	resp := kmsg.NewPtrBrokerRegistrationResponse()
+	id, incarnation := ids.NodeID(req.BrokerID), ids.UUID(req.IncarnationID)
 	refusal := c.do(ctx, &operation{
+		why: fmt.Sprintf("broker %d started again", id),
 		decide: func(core *Core) (recs []metadata.Record) {
-			recs, out.refusal = core.RegisterBroker(b)
+			recs, refused = core.BrokerRegistration(req, time.Now())
 			return recs
 		},
 		committed: func(img *metadata.Image) {
-			if out.refusal != nil {
+			if refused != nil {
 				return
 			}
 			now, ok := img.Broker(id)
 			if !ok || now.Incarnation != incarnation {
-				out.refusal = refuse(kerr.DuplicateBrokerRegistration, "another process registered as broker %d at the same time", id)
+				refused = refuse(kerr.DuplicateBrokerRegistration, "another process registered as broker %d at the same time", id)
 				return
 			}
-			out.epoch = now.Epoch
+			resp.BrokerEpoch = now.Epoch
 		},
 	})
-	if refusal == nil {
-		refusal = out.refusal
+	if refusal == nil && refused != nil {
+		refusal = refused
+		c.deps.Logger.Warn("broker may not register", "broker", int32(id), "incarnation", incarnation.String(), "err", refused)
 	}
 	if refusal != nil {
-		return -1, refusal
+		return BrokerRegistrationRefused(req, refusal)
 	}
-	return out.epoch, nil
+	return resp
+}
+
+// BrokerHeartbeat says that a broker is alive and what it wants to be: see Core.BrokerHeartbeat.
+func (c *Controller) BrokerHeartbeat(ctx context.Context, req *kmsg.BrokerHeartbeatRequest) *kmsg.BrokerHeartbeatResponse {
+	return decidedFor(ctx, c, fmt.Sprintf("broker %d asked", req.BrokerID), req, BrokerHeartbeatRefused, func(core *Core) (*kmsg.BrokerHeartbeatResponse, []metadata.Record) {
+		return core.BrokerHeartbeat(req, time.Now())
+	})
+}
+
+// AlterPartition changes who is in sync: see Core.AlterPartition.
+func (c *Controller) AlterPartition(ctx context.Context, req *kmsg.AlterPartitionRequest) *kmsg.AlterPartitionResponse {
+	return decidedFor(ctx, c, fmt.Sprintf("broker %d, the leader, asked", req.BrokerID), req, AlterPartitionRefused, func(core *Core) (*kmsg.AlterPartitionResponse, []metadata.Record) {
+		return core.AlterPartition(req)
+	})
 }
 
 // AdoptTopic registers a topic whose files are there already: see Core.AdoptTopic. An

@@ -199,11 +199,23 @@ func startFake(t testing.TB, delay time.Duration) (*Controller, *fakeQuorum) {
 func startLeading(t *testing.T, delay time.Duration) (*Controller, *fakeQuorum) {
 	c, q := startFake(t, delay)
 	leadAndWait(t, c, q)
-	if _, err := c.RegisterBroker(t.Context(), brokerOne); err != nil {
-		t.Fatal(err)
-	}
+	startBrokerOne(t, c)
 	q.entries()
 	return c, q
+}
+
+// startBrokerOne registers broker 1 and has it unfenced.
+func startBrokerOne(t testing.TB, c *Controller) {
+	t.Helper()
+	resp := c.BrokerRegistration(t.Context(), brokerOne)
+	if err := RegistrationError(resp); err != nil {
+		t.Fatal(err)
+	}
+	req := kmsg.NewPtrBrokerHeartbeatRequest()
+	req.BrokerID, req.BrokerEpoch, req.CurrentMetadataOffset = 1, resp.BrokerEpoch, resp.BrokerEpoch
+	if resp := c.BrokerHeartbeat(t.Context(), req); resp.ErrorCode != 0 || resp.IsFenced {
+		t.Fatalf("%+v", resp)
+	}
 }
 
 // leadAndWait has the controller lead, and wait until it does. Where it has led before,
@@ -216,7 +228,7 @@ func leadAndWait(t testing.TB, c *Controller, q *fakeQuorum) {
 	}
 }
 
-var brokerOne = &RegisterBroker{NodeID: 1, Incarnation: testID(900), LogDirs: []ids.DirectoryID{testID(800)}}
+var brokerOne = registration(1, 900, testID(800))
 
 // create creates one topic and returns the code of the answer.
 func create(ctx context.Context, c *Controller, name string) int16 {
@@ -250,8 +262,14 @@ func TestNotControllerWhileNotLeading(t *testing.T) {
 		if code := create(t.Context(), c, "a"); code != kerr.NotController.Code {
 			t.Fatalf("code %d", code)
 		}
-		if _, err := c.RegisterBroker(t.Context(), brokerOne); !errors.Is(err, kerr.NotController) {
+		if err := RegistrationError(c.BrokerRegistration(t.Context(), brokerOne)); !errors.Is(err, kerr.NotController) {
 			t.Fatal(err)
+		}
+		if resp := c.BrokerHeartbeat(t.Context(), &kmsg.BrokerHeartbeatRequest{BrokerID: 1}); resp.ErrorCode != kerr.NotController.Code {
+			t.Fatalf("%+v", resp)
+		}
+		if resp := c.AlterPartition(t.Context(), &kmsg.AlterPartitionRequest{BrokerID: 1}); resp.ErrorCode != kerr.NotController.Code {
+			t.Fatalf("%+v", resp)
 		}
 		if _, _, err := c.AllocateProducerIDs(t.Context(), 1, 1); !errors.Is(err, kerr.NotController) {
 			t.Fatal(err)
@@ -283,16 +301,17 @@ func TestClusterRecordIsFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, q := startFake(t, time.Millisecond)
 		leadAndWait(t, c, q)
-		epoch, err := c.RegisterBroker(t.Context(), brokerOne)
-		if err != nil {
+		resp := c.BrokerRegistration(t.Context(), brokerOne)
+		if err := RegistrationError(resp); err != nil {
 			t.Fatal(err)
 		}
+		epoch := resp.BrokerEpoch
 		recs, _ := metadata.ReadEnvelope(q.mu.log[1].data)
 		if _, ok := recs[0].(*metadata.ClusterRecord); !ok || len(recs) != 1+len(metadata.SupportedFeatures()) {
 			t.Fatalf("the first entry is %v", recs)
 		}
 		img := q.image()
-		if img.ClusterID() != "cluster" || img.Features()[metadata.VersionFeature] != 1 || len(img.Voters()) != 1 {
+		if img.ClusterID() != "cluster" || img.Features()[metadata.VersionFeature] != metadata.LatestVersion || len(img.Voters()) != 1 {
 			t.Fatalf("cluster %q, features %v, voters %v", img.ClusterID(), img.Features(), img.Voters())
 		}
 		if b, ok := img.Broker(1); !ok || b.Epoch != epoch || epoch != 3 {
@@ -531,14 +550,16 @@ func TestEntriesWithoutRecords(t *testing.T) {
 		q.mu.Unlock()
 		synctest.Wait()
 		restarted := *brokerOne
-		restarted.Incarnation = testID(901)
+		restarted.IncarnationID = testID(901)
+		before, _ := q.image().Broker(1)
+		c.BrokerGone(1, before.Epoch)
 		epochs := make(chan int64, 1)
 		go func() {
-			epoch, err := c.RegisterBroker(t.Context(), &restarted)
-			if err != nil {
+			resp := c.BrokerRegistration(t.Context(), &restarted)
+			if err := RegistrationError(resp); err != nil {
 				t.Error(err)
 			}
-			epochs <- epoch
+			epochs <- resp.BrokerEpoch
 		}()
 		synctest.Wait()
 		q.hold(false)

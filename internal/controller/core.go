@@ -2,6 +2,7 @@ package controller
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -33,6 +34,10 @@ type ConfigSchema interface {
 	// ListDefault is what a list holds by default, elements separated by commas: the
 	// base of an APPEND or SUBTRACT where nothing is set.
 	ListDefault(resourceType int8, name string) string
+	// MinISR is min.insync.replicas of a topic of that many replicas for which overrides is set.
+	MinISR(overrides map[string]string, replicas int) int
+	// UncleanElection is unclean.leader.election.enable of a topic for which overrides is set.
+	UncleanElection(overrides map[string]string) bool
 }
 
 // TopicConfig is one configuration of a topic as CreateTopics answers it. Source is
@@ -49,11 +54,16 @@ type CoreConfig struct {
 	NumPartitions     int32 // num.partitions
 	ReplicationFactor int16 // default.replication.factor
 	DeleteTopicEnable bool  // delete.topic.enable
+
+	ReplicationMax  int16         // the highest replication factor that is granted, 0 for any
+	SessionTimeout  time.Duration // broker.session.timeout.ms: silence of that length fences a broker; positive
+	BalanceInterval time.Duration // leader.imbalance.check.interval.seconds, 0 where leaders are not balanced
 }
 
 // Core decides. Its methods take a request and return the response and the records
-// that make the response true; they change nothing. Whoever takes the records calls
-// Accept, in the order of the decisions.
+// that make the response true; they change nothing but what is known of the brokers'
+// sessions. Whoever takes the records calls Accept, in the order of the decisions.
+// Times only ever go forward.
 type Core struct {
 	config CoreConfig
 	schema ConfigSchema
@@ -65,11 +75,15 @@ type Core struct {
 
 	// placed counts the partitions placed so far, the state of the round robin.
 	placed int
+
+	sessions map[ids.NodeID]*session
+	looked   time.Time // the last Look
+	balanced time.Time // when Balance last had nothing left to do
 }
 
 // NewCore returns a Core that knows an empty image. newID makes the ids of topics.
 func NewCore(config CoreConfig, schema ConfigSchema, newID func() ids.UUID) *Core {
-	c := &Core{config: config, schema: schema, newID: newID}
+	c := &Core{config: config, schema: schema, newID: newID, sessions: make(map[ids.NodeID]*session)}
 	c.Reset(metadata.NewDelta(nil).Apply(0, 0))
 	return c
 }
@@ -78,6 +92,9 @@ func NewCore(config CoreConfig, schema ConfigSchema, newID func() ids.UUID) *Cor
 func (c *Core) Reset(img *metadata.Image) {
 	c.committed, c.pending = img, img
 	c.placed = img.PartitionCount()
+	for _, s := range c.sessions {
+		s.silent, s.left = false, 0
+	}
 }
 
 // Commit takes the image after one entry of this Core's own records. Where last is
@@ -101,6 +118,9 @@ func (c *Core) Accept(recs []metadata.Record, offset ids.Offset, epoch ids.Leade
 		if err := d.Replay(rec); err != nil {
 			return err
 		}
+		if need, level := metadata.Level(rec), max(d.Level(), 1); need > level {
+			return fmt.Errorf("%T needs %s %d, the cluster has %d", rec, metadata.VersionFeature, need, level)
+		}
 		if _, ok := rec.(*metadata.PartitionRecord); ok {
 			c.placed++
 		}
@@ -120,6 +140,13 @@ func (c *Core) Bootstrap(clusterID string, voters []metadata.Voter) []metadata.R
 	}
 	return recs
 }
+
+// level is the finalized level of moldau.version.
+func (c *Core) level() int16 { return c.pending.Features()[metadata.VersionFeature] }
+
+// replicates tells whether brokers are fenced and leaders elected: the records of that
+// are of moldau.version 2.
+func (c *Core) replicates() bool { return c.level() >= metadata.ReplicationVersion }
 
 // Refusal is why a request, or a part of one, is not granted: the code that the
 // client gets and a text for people.

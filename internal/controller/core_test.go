@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/datadriven"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -22,7 +23,7 @@ func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m
 // gets. Response codes are those that Apache Kafka 4.3.1 gave to the same requests.
 func TestDecisions(t *testing.T) {
 	datadriven.Walk(t, "testdata/decisions", func(t *testing.T, path string) {
-		s := &script{core: newTestCore(testConfig)}
+		s := &script{core: newTestCore(testConfig), now: testTime}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			s.out.Reset()
 			s.run(t, d)
@@ -34,6 +35,7 @@ func TestDecisions(t *testing.T) {
 // script runs one file of testdata.
 type script struct {
 	core *Core
+	now  time.Time
 	out  bytes.Buffer
 }
 
@@ -54,6 +56,9 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) {
 	switch d.Cmd {
 	case "config":
 		s.core.config.DeleteTopicEnable = !d.HasArg("no-deletion")
+		if d.HasArg("no-level") {
+			s.core = coreOfLevel(testConfig, 0)
+		}
 	case "bootstrap":
 		s.accept(s.core.Bootstrap("cluster", []metadata.Voter{{NodeID: 1, DirectoryID: testID(1 << 9)}}))
 	case "register":
@@ -85,7 +90,9 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) {
 	case "adopt":
 		s.adopt(t, lines)
 	default:
-		t.Fatalf("%s: unknown command %s", d.Pos, d.Cmd)
+		if !s.runCluster(t, d, lines) {
+			t.Fatalf("%s: unknown command %s", d.Pos, d.Cmd)
+		}
 	}
 }
 
@@ -125,6 +132,12 @@ func recordText(rec metadata.Record) string {
 		text := fmt.Sprintf("change partition %d of %s leader %d", r.PartitionID, short(r.TopicID), r.Leader)
 		if r.ISR != nil {
 			text += fmt.Sprintf(" isr %v", r.ISR)
+		}
+		if r.ELR != nil {
+			text += fmt.Sprintf(" elr %v", r.ELR)
+		}
+		if r.LastKnownELR != nil {
+			text += fmt.Sprintf(" last known %v", r.LastKnownELR)
 		}
 		return text
 	case *metadata.RemoveTopicRecord:
@@ -220,22 +233,38 @@ func (s *script) register(t *testing.T, lines []string) {
 	for _, line := range lines {
 		id, args := fields(t, line)
 		node, _ := strconv.Atoi(id)
-		b := &RegisterBroker{NodeID: ids.NodeID(node), Incarnation: testID(number(t, args, "incarnation", 500)), CleanShutdown: args["clean"] != nil}
+		req := registration(node, number(t, args, "incarnation", 500))
 		if args["cluster"] != nil {
-			b.ClusterID = args["cluster"][0]
+			req.ClusterID = args["cluster"][0]
+		}
+		if b, ok := s.core.committed.Broker(ids.NodeID(node)); ok && args["clean"] != nil {
+			req.PreviousBrokerEpoch = b.Epoch
 		}
 		for _, dir := range nodeList(t, strings.Join(args["dirs"], "")) {
 			if dir == 0 {
-				b.LogDirs = append(b.LogDirs, ids.ZeroUUID)
+				req.LogDirs = append(req.LogDirs, ids.ZeroUUID)
 			} else {
-				b.LogDirs = append(b.LogDirs, testID(int(dir)))
+				req.LogDirs = append(req.LogDirs, testID(int(dir)))
 			}
 		}
-		recs, refusal := s.core.RegisterBroker(b)
+		s.now = s.now.Add(testConfig.SessionTimeout) // the process before is long gone
+		recs, refusal := s.core.BrokerRegistration(req, s.now)
 		code, message := refusal.wire()
 		s.result("broker "+id, code, message)
 		s.accept(recs)
+		if refusal == nil {
+			s.unfence(t, node)
+		}
 	}
+}
+
+// unfence has a broker unfenced, as part of the entry before.
+func (s *script) unfence(t *testing.T, node int) {
+	_, recs := s.core.BrokerHeartbeat(heartbeat(s.core, node), s.now)
+	if err := s.core.Accept(recs, s.core.pending.Offset, 1); err != nil {
+		t.Fatal(err)
+	}
+	s.core.Commit(s.core.pending, true)
 }
 
 func (s *script) fence(t *testing.T, lines []string) {

@@ -12,6 +12,6 @@
 //
 // Kafka counterpart: QuorumController with its ReplicationControlManager,
 // ConfigurationControlManager, ClusterControlManager and ProducerIdControlManager,
-// and the checks of ControllerApis and ConfigAdminManager. Left out: fencing,
-// elections that nobody asks for, moves to other brokers, ACLs, quotas, rack awareness.
+// BrokerHeartbeatManager, and the checks of ControllerApis and ConfigAdminManager. Left
+// out: moves to other brokers, failed directories, ACLs, quotas.
 package controller

@@ -1,8 +1,6 @@
 package controller
 
 import (
-	"slices"
-
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -84,46 +82,21 @@ func (e *election) elect(t *metadata.Topic, number int32) *Refusal {
 	if !e.unclean && p.Leader == p.Replicas[0] || e.unclean && p.Leader != ids.NoNode || e.decided[p] {
 		return refuse(kerr.ElectionNotNeeded, "partition %d of topic %q has the leader that it needs", number, t.Name)
 	}
-	leader := e.core.electable(p, e.unclean)
+	ch := e.core.change(t, p)
+	ch.preferred, ch.unclean = !e.unclean, e.unclean
+	recs := ch.appendTo(nil, t, int(number))
+	elected := len(recs) > 0 && recs[0].(*metadata.PartitionChangeRecord).Leader >= 0
 	switch {
-	case leader == p.Leader && e.unclean:
+	case !elected && e.unclean:
 		return refuse(kerr.EligibleLeadersNotAvailable, "none of the replicas %v of partition %d of topic %q is available", p.Replicas, number, t.Name)
-	case leader == p.Leader:
+	case !elected:
 		return refuse(kerr.PreferredLeaderNotAvailable, "broker %d, preferred for partition %d of topic %q, is not available or not in sync", p.Replicas[0], number, t.Name)
 	case len(e.recs) >= recordsMax:
 		return refuseTooMany(len(e.recs) + 1)
 	}
-	rec := &metadata.PartitionChangeRecord{TopicID: t.ID, PartitionID: number, Leader: leader}
-	if !slices.Contains(p.ISR, leader) {
-		rec.ISR = []ids.NodeID{leader}
-	}
-	e.recs = append(e.recs, rec)
+	e.recs = append(e.recs, recs...)
 	e.decided[p] = true
 	return nil
-}
-
-// electable returns who leads p after an election: the preferred replica, else the
-// leader of now, else the first replica that is in sync and available. An unclean
-// election ends with the first that is available.
-func (c *Core) electable(p *metadata.Partition, unclean bool) ids.NodeID {
-	available := func(id ids.NodeID) bool {
-		b, ok := c.pending.Broker(id)
-		return ok && !b.Fenced
-	}
-	candidates := append([]ids.NodeID{p.Replicas[0], p.Leader}, p.Replicas[1:]...)
-	for _, id := range candidates {
-		if slices.Contains(p.ISR, id) && available(id) {
-			return id
-		}
-	}
-	if unclean {
-		for _, id := range p.Replicas {
-			if available(id) {
-				return id
-			}
-		}
-	}
-	return p.Leader
 }
 
 func addElection(t *kmsg.ElectLeadersResponseTopic, number int32, refusal *Refusal) {

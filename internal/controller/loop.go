@@ -3,6 +3,7 @@ package controller
 import (
 	"bytes"
 	"log/slog"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -20,6 +21,8 @@ const (
 	entryBytesFull   = 512 << 10
 	// operationsAtOnce bounds how long the loop decides without listening to the quorum.
 	operationsAtOnce = 1000
+	// looksPerSession is how often the loop looks for silent brokers in a session time.
+	looksPerSession = 10
 )
 
 // loopState belongs to the goroutine of loop.
@@ -39,6 +42,7 @@ type loopState struct {
 	// waits for the count at which its entry was proposed.
 	proposed, applied ids.Offset
 	waiting           deferred.Queue
+	appliedAtLook     ids.Offset // what applied was at the last look for silent brokers
 
 	entry   metadata.EnvelopeBuilder // the entry being filled
 	waiters []*operation             // of the entry being filled
@@ -47,6 +51,8 @@ type loopState struct {
 // loop runs until Stop. What the quorum told before a request came is taken before it.
 func (c *Controller) loop() {
 	defer close(c.stopped)
+	look := time.NewTicker(c.config.SessionTimeout / looksPerSession)
+	defer look.Stop()
 	for {
 		c.takeEvents()
 		if c.next != nil && c.mayServe() {
@@ -67,6 +73,8 @@ func (c *Controller) loop() {
 			}
 			return
 		case <-c.wake:
+		case <-look.C:
+			c.look()
 		case c.next = <-requests:
 		}
 	}
@@ -111,7 +119,7 @@ func (c *Controller) decide(o *operation) {
 	}
 	recs := o.decide(c.core)
 	close(o.decided)
-	if err := c.accept(recs); err != nil {
+	if err := c.accept(recs, o.why); err != nil {
 		o.done <- err
 		return
 	}
@@ -124,8 +132,36 @@ func (c *Controller) decide(o *operation) {
 	c.await(o)
 }
 
-// accept makes recs part of the pending image and of the entry being filled.
-func (c *Controller) accept(recs []metadata.Record) error {
+// look decides on what nobody asks for: brokers that fell silent, leaders that are not
+// the preferred ones. While the quorum stands still, so that answers to heartbeats wait
+// too, no time passes for the brokers.
+func (c *Controller) look() {
+	stuck := len(c.inFlight) > 0 && c.applied == c.appliedAtLook
+	c.appliedAtLook = c.applied
+	if !c.leading || !c.mayServe() || stuck {
+		return
+	}
+	now := time.Now()
+	c.core.Look(now)
+	c.expire(now)
+	c.decideUnasked(c.core.Balance(now))
+	c.propose()
+}
+
+// expire fences who is gone or silent.
+func (c *Controller) expire(now time.Time) {
+	for c.decideUnasked(c.core.Expire(now)) {
+	}
+}
+
+// decideUnasked tells whether there was something to decide and it was accepted.
+func (c *Controller) decideUnasked(d Decision) bool {
+	return len(d.Records) > 0 && c.accept(d.Records, d.Why) == nil
+}
+
+// accept makes recs part of the pending image and of the entry being filled, and logs
+// what they mean for brokers and leaders.
+func (c *Controller) accept(recs []metadata.Record, why string) error {
 	if len(recs) == 0 {
 		return nil
 	}
@@ -138,11 +174,13 @@ func (c *Controller) accept(recs []metadata.Record) error {
 			len(recs), size)
 	}
 	offset := c.core.committed.Offset + ids.Offset(len(c.inFlight)) + 1
+	before := c.core.pending
 	if err := c.core.Accept(recs, offset, c.epoch); err != nil {
 		c.entry.Rollback(mark)
 		c.deps.Logger.Error("controller decided what cannot be, and refused the request", "err", err)
 		return refuse(kerr.UnknownServerError, "the decision was inconsistent and was dropped: %v", err)
 	}
+	explain(c.deps.Logger, before, recs, why)
 	return nil
 }
 
@@ -195,11 +233,27 @@ func (c *Controller) takeEvents() {
 	c.mu.events = nil
 	c.mu.Unlock()
 	for i := range events {
-		if e := &events[i]; e.image != nil {
+		switch e := &events[i]; {
+		case e.gone != nil:
+			c.takeGone(e.gone)
+		case e.image != nil:
 			c.takeImage(e.image, e.data)
-		} else {
+		default:
 			c.takeLeader(e.leader, e.epoch)
 		}
+	}
+}
+
+// takeGone fences a broker at once; where nothing can be decided now, the next look does.
+func (c *Controller) takeGone(b *goneBroker) {
+	if !c.leading {
+		return
+	}
+	now := time.Now()
+	c.core.Gone(b.node, b.epoch, now)
+	if c.mayServe() {
+		c.expire(now)
+		c.propose()
 	}
 }
 
@@ -215,7 +269,8 @@ func (c *Controller) takeLeader(leader bool, epoch ids.LeaderEpoch) {
 	close(c.mu.ready)
 	c.mu.Unlock()
 	c.deps.Logger.Info("controller leads", "epoch", epoch, "offset", c.core.committed.Offset)
-	if err := c.accept(c.core.Bootstrap(c.config.ClusterID, c.config.Voters)); err == nil {
+	c.core.Lead(time.Now())
+	if err := c.accept(c.core.Bootstrap(c.config.ClusterID, c.config.Voters), "the cluster begins"); err == nil {
 		c.propose()
 	}
 }

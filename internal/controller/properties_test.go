@@ -23,13 +23,16 @@ func coreWithBrokers(t rapid.TB, n int) *Core {
 	c := newTestCore(testConfig)
 	mustAccept(t, c, c.Bootstrap("cluster", nil))
 	for i := range n {
-		recs, refusal := c.RegisterBroker(&RegisterBroker{NodeID: ids.NodeID(i + 1), Incarnation: testID(900 + i), LogDirs: []ids.DirectoryID{testID(800 + i)}})
+		recs, refusal := c.BrokerRegistration(registration(i+1, 900+i, testID(800+i)), testTime)
 		if refusal != nil {
 			t.Fatal(refusal)
 		}
 		mustAccept(t, c, recs)
+		c.Commit(c.pending, true)
+		_, recs = c.BrokerHeartbeat(heartbeat(c, i+1), testTime)
+		mustAccept(t, c, recs)
+		c.Commit(c.pending, true)
 	}
-	c.Commit(c.pending, true)
 	return c
 }
 
@@ -194,10 +197,12 @@ func decideAny(t *rapid.T, c *Core) []metadata.Record {
 		_, recs := c.AlterConfigs(1, req)
 		return recs
 	case 4:
-		recs, _ := c.RegisterBroker(&RegisterBroker{
-			NodeID: ids.NodeID(rapid.IntRange(1, 4).Draw(t, "node")), Incarnation: testID(rapid.IntRange(900, 905).Draw(t, "incarnation")),
-			LogDirs: []ids.DirectoryID{testID(rapid.IntRange(800, 805).Draw(t, "dir"))}, CleanShutdown: rapid.Bool().Draw(t, "clean"),
-		})
+		node := rapid.IntRange(1, 4).Draw(t, "node")
+		req := registration(node, rapid.IntRange(900, 905).Draw(t, "incarnation"), testID(rapid.IntRange(800, 805).Draw(t, "dir")))
+		if b, ok := c.committed.Broker(ids.NodeID(node)); ok && rapid.Bool().Draw(t, "clean") {
+			req.PreviousBrokerEpoch = b.Epoch
+		}
+		recs, _ := c.BrokerRegistration(req, testTime.Add(testConfig.SessionTimeout))
 		return recs
 	case 5:
 		_, _, recs, _ := c.AllocateProducerIDs(1, rapid.Int64Range(1, 4).Draw(t, "epoch"))

@@ -26,9 +26,7 @@ func createAll(t testing.TB, reqs []*kmsg.CreateTopicsRequest, partitions int) {
 	t.Helper()
 	c, q := startFake(t, 0)
 	leadAndWait(t, c, q)
-	if _, err := c.RegisterBroker(t.Context(), brokerOne); err != nil {
-		t.Fatal(err)
-	}
+	startBrokerOne(t, c)
 	slots, done := make(chan struct{}, 64), make(chan int16, len(reqs))
 	for _, req := range reqs {
 		slots <- struct{}{}

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau/moldau/internal/ids"
 	"github.com/moldau/moldau/internal/metadata"
@@ -24,7 +27,7 @@ func (testSchema) validate(name, value string) error {
 				return fmt.Errorf("%s has no %q", name, e)
 			}
 		}
-	case "throttled.replicas":
+	case "throttled.replicas", "unclean.leader.election.enable":
 	default:
 		return fmt.Errorf("%s is no configuration of a topic", name)
 	}
@@ -97,12 +100,61 @@ func (testSchema) ListDefault(_ int8, name string) string {
 	return ""
 }
 
+func (testSchema) MinISR(overrides map[string]string, replicas int) int {
+	if n, err := strconv.Atoi(overrides["min.insync.replicas"]); err == nil {
+		return n
+	}
+	return metadata.DefaultMinISR(replicas)
+}
+
+func (testSchema) UncleanElection(overrides map[string]string) bool {
+	return overrides["unclean.leader.election.enable"] == "true"
+}
+
 // testID has n in its first bytes, so that texts of identifiers in a test differ early.
 func testID(n int) ids.UUID { return ids.UUID{0: byte(n >> 8), 1: byte(n), 15: 200} }
 
+// newTestCore returns a Core of a cluster of the latest moldau.version that has nothing else.
 func newTestCore(config CoreConfig) *Core {
-	n := 0
-	return NewCore(config, testSchema{}, func() ids.UUID { n++; return testID(n) })
+	return coreOfLevel(config, metadata.LatestVersion)
 }
 
-var testConfig = CoreConfig{NumPartitions: 1, ReplicationFactor: 1, DeleteTopicEnable: true}
+func coreOfLevel(config CoreConfig, level int16) *Core {
+	n := 0
+	c := NewCore(config, testSchema{}, func() ids.UUID { n++; return testID(n) })
+	d := metadata.NewDelta(nil)
+	if err := d.Replay(&metadata.FeatureLevelRecord{Name: metadata.VersionFeature, FeatureLevel: level}); err != nil {
+		panic(err)
+	}
+	c.Reset(d.Apply(0, 0))
+	c.Lead(testTime)
+	return c
+}
+
+var testConfig = CoreConfig{NumPartitions: 1, ReplicationFactor: 1, DeleteTopicEnable: true, SessionTimeout: 3 * time.Second}
+
+// testTime is when the tests of Core begin.
+var testTime = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// registration is what a process of a broker with these directories sends.
+func registration(node, incarnation int, dirs ...ids.DirectoryID) *kmsg.BrokerRegistrationRequest {
+	req := kmsg.NewPtrBrokerRegistrationRequest()
+	req.Version, req.BrokerID, req.IncarnationID = 4, int32(node), testID(incarnation)
+	for _, f := range metadata.SupportedFeatures() {
+		req.Features = append(req.Features, kmsg.BrokerRegistrationRequestFeature{Name: f.Name, MinSupportedVersion: f.Min, MaxSupportedVersion: f.Max})
+	}
+	for _, d := range dirs {
+		req.LogDirs = append(req.LogDirs, d)
+	}
+	return req
+}
+
+// heartbeat is what the registered process of a broker sends that is at work, and has all metadata.
+func heartbeat(c *Core, node int) *kmsg.BrokerHeartbeatRequest {
+	req := kmsg.NewPtrBrokerHeartbeatRequest()
+	req.BrokerID, req.CurrentMetadataOffset = int32(node), int64(c.committed.Offset)
+	if b, ok := c.committed.Broker(ids.NodeID(node)); ok {
+		req.BrokerEpoch = b.Epoch
+	}
+	return req
+}

@@ -22,7 +22,9 @@ func (c *Core) UnregisterBroker(req *kmsg.UnregisterBrokerRequest) (*kmsg.Unregi
 	if !b.Fenced || !ok || known.Epoch != b.Epoch {
 		return UnregisterBrokerRefused(req, refuse(kerr.InvalidRequest, "broker %d is at work: stop it before it is unregistered", id)), nil
 	}
-	return kmsg.NewPtrUnregisterBrokerResponse(), []metadata.Record{&metadata.UnregisterBrokerRecord{BrokerID: id, BrokerEpoch: b.Epoch}}
+	// One that registered and never came to work may still lead what it held alone.
+	recs := c.withdrawAll(nil, id)
+	return kmsg.NewPtrUnregisterBrokerResponse(), append(recs, &metadata.UnregisterBrokerRecord{BrokerID: id, BrokerEpoch: b.Epoch})
 }
 
 // UnregisterBrokerRefused answers a request that is not granted.

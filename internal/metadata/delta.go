@@ -52,6 +52,9 @@ func NewDelta(base *Image) *Delta {
 // Base returns the image that the delta began with.
 func (d *Delta) Base() *Image { return d.base }
 
+// Level returns the level of moldau.version after the records so far.
+func (d *Delta) Level() int16 { return d.next.features[VersionFeature] }
+
 // Apply ends the delta and returns its image, as of the entry at offset. Another call
 // returns the same image.
 func (d *Delta) Apply(offset ids.Offset, epoch ids.LeaderEpoch) *Image {
@@ -82,6 +85,8 @@ func (d *Delta) Replay(rec Record) error {
 		d.replayRegister(rec)
 	case *UnregisterBrokerRecord:
 		err = d.replayUnregister(rec)
+	case *BrokerChangeRecord:
+		err = d.replayBrokerChange(rec)
 	case *TopicRecord:
 		err = d.replayTopic(rec)
 	case *PartitionRecord:
@@ -141,6 +146,7 @@ func (d *Delta) replayRegister(rec *RegisterBrokerRecord) {
 	b := &Broker{
 		ID: rec.BrokerID, Epoch: rec.BrokerEpoch, Incarnation: rec.IncarnationID, Endpoints: rec.Endpoints,
 		Rack: rec.Rack, Dirs: rec.LogDirs, Fenced: rec.Fenced, CleanShutdown: rec.CleanShutdown,
+		InControlledShutdown: rec.InControlledShutdown,
 	}
 	if b.Epoch == EpochOfEntry {
 		d.registered = append(d.registered, b)
@@ -149,15 +155,35 @@ func (d *Delta) replayRegister(rec *RegisterBrokerRecord) {
 }
 
 func (d *Delta) replayUnregister(rec *UnregisterBrokerRecord) error {
-	b, ok := d.next.brokers.Get(rec.BrokerID)
-	if !ok {
-		return fmt.Errorf("broker %d is not registered", rec.BrokerID)
-	}
-	if b.Epoch != rec.BrokerEpoch {
-		return fmt.Errorf("broker %d is registered with epoch %d, not %d", rec.BrokerID, b.Epoch, rec.BrokerEpoch)
+	if _, err := d.registeredBroker(rec.BrokerID, rec.BrokerEpoch); err != nil {
+		return err
 	}
 	d.editBrokers().Delete(rec.BrokerID)
 	return nil
+}
+
+func (d *Delta) replayBrokerChange(rec *BrokerChangeRecord) error {
+	b, err := d.registeredBroker(rec.BrokerID, rec.BrokerEpoch)
+	if err != nil {
+		return err
+	}
+	changed := *b
+	changed.Fenced, changed.InControlledShutdown = rec.Fenced, rec.InControlledShutdown
+	d.editBrokers().Set(changed.ID, &changed)
+	return nil
+}
+
+// registeredBroker returns the broker of that epoch. One that this very delta
+// registered has none yet.
+func (d *Delta) registeredBroker(id ids.NodeID, epoch int64) (*Broker, error) {
+	b, ok := d.next.brokers.Get(id)
+	if !ok {
+		return nil, fmt.Errorf("broker %d is not registered", id)
+	}
+	if b.Epoch != epoch {
+		return nil, fmt.Errorf("broker %d is registered with epoch %d, not %d", id, b.Epoch, epoch)
+	}
+	return b, nil
 }
 
 func (d *Delta) editTopics() (byName, byID *btree.Map[string, *Topic]) {
@@ -250,8 +276,22 @@ func (d *Delta) replayPartitionChange(rec *PartitionChangeRecord) error {
 	if rec.Directories != nil {
 		p.Directories = rec.Directories
 	}
+	if rec.ELR != nil {
+		p.ELR = orNil(rec.ELR)
+	}
+	if rec.LastKnownELR != nil {
+		p.LastKnownELR = orNil(rec.LastKnownELR)
+	}
 	p.PartitionEpoch++
 	return nil
+}
+
+// orNil makes an empty list nil.
+func orNil(nodes []ids.NodeID) []ids.NodeID {
+	if len(nodes) == 0 {
+		return nil
+	}
+	return nodes
 }
 
 func (d *Delta) replayRemoveTopic(rec *RemoveTopicRecord) error {

@@ -134,10 +134,10 @@ func readRecord(r *reader) (Record, error) {
 	if rec == nil {
 		return nil, newerError(fmt.Sprintf("record type %d", t))
 	}
-	if _, known := rec.kind(); v > uint64(known) {
+	if v > uint64(latestVersion(recordType(t))) {
 		return nil, newerError(fmt.Sprintf("record type %d of version %d", t, v))
 	}
-	rec.readBody(&body)
+	rec.readBody(&body, recordVersion(v))
 	body.tags()
 	if body.err == nil && len(body.b) > 0 {
 		body.fail("%d bytes follow a record of type %d", len(body.b), t)

@@ -35,6 +35,13 @@ func everyRecord() []Record {
 		&ConfigRecord{Resource: ConfigResource{ResourceBroker, ""}, Name: "n", Value: ptr("")},
 		&ConfigRecord{Resource: ConfigResource{ResourceTopic, "t"}, Name: "n"},
 		&ProducerIdsRecord{BrokerID: 1, BrokerEpoch: 300, NextProducerID: 1000},
+		&RegisterBrokerRecord{BrokerID: 2, IncarnationID: id(5), BrokerEpoch: 301, InControlledShutdown: true},
+		&PartitionRecord{TopicID: id(4), PartitionID: 0, Partition: Partition{
+			Replicas: []ids.NodeID{1, 2}, ISR: []ids.NodeID{}, Leader: ids.NoNode, ELR: []ids.NodeID{2}, LastKnownELR: []ids.NodeID{1},
+		}},
+		&PartitionChangeRecord{TopicID: id(4), PartitionID: 0, Leader: 2, ELR: []ids.NodeID{}},
+		&PartitionChangeRecord{TopicID: id(4), PartitionID: 0, Leader: 2, LastKnownELR: []ids.NodeID{1}},
+		&BrokerChangeRecord{BrokerID: 1, BrokerEpoch: 300, Fenced: true, InControlledShutdown: true},
 	}
 }
 
@@ -93,6 +100,7 @@ func TestEnvelopeRefuses(t *testing.T) {
 		{"an unknown record type", edit(2, byte(typeLast)+1), ErrNewer, "moldau.version"},
 		{"a huge record type", []byte{1, 1, 0xff, 0xff, 0xff, 0xff, 0x7f, 0, 1, 0}, ErrNewer, "moldau.version"},
 		{"a later version of a record", edit(3, 1), ErrNewer, "type 8 of version 1"},
+		{"a later version of another", []byte{1, 1, byte(typePartition), 2, 1, 0}, ErrNewer, "type 6 of version 2"},
 		{"a body that is too short", edit(4, 16), ErrCorrupt, ""},
 		{"a body that is too long", edit(4, 18), ErrCorrupt, ""},
 		{"bytes behind the last record", append(bytes.Clone(good), 0), ErrCorrupt, "follow the last record"},
@@ -115,6 +123,21 @@ func TestEnvelopeRefuses(t *testing.T) {
 	for n := range good {
 		if _, err := ReadEnvelope(good[:n]); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("cut to %d bytes: %v", n, err)
+		}
+	}
+}
+
+// What level 1 of moldau.version knows is written as it always was: a release that
+// knows no other reads it.
+func TestLevels(t *testing.T) {
+	for i, want := range []int16{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2} {
+		rec := everyRecord()[i]
+		kind, version := rec.kind()
+		if got := Level(rec); got != want {
+			t.Errorf("%T of version %d needs level %d, want %d", rec, version, got, want)
+		}
+		if old := want == 1; old && version != 0 || version > latestVersion(kind) {
+			t.Errorf("%T is written in version %d", rec, version)
 		}
 	}
 }

@@ -57,6 +57,13 @@ type Partition struct {
 	LeaderEpoch    ids.LeaderEpoch
 	PartitionEpoch int32             // counts every change (KIP-497)
 	Directories    []ids.DirectoryID // of Replicas, one for one; see UnassignedDirectory
+
+	// ELR are the eligible leader replicas (KIP-966): they left the ISR when it had no more
+	// than min.insync.replicas, so they have every record that was ever visible. Nil for none.
+	ELR []ids.NodeID
+	// LastKnownELR has the last leader of a partition without ISR, where it may have lost
+	// records; it may lead again where no replica is left that cannot. Nil for none.
+	LastKnownELR []ids.NodeID
 }
 
 // UnassignedDirectory stands for a directory that the broker has yet to choose (KIP-858).
@@ -72,7 +79,12 @@ type Broker struct {
 	Dirs          []ids.DirectoryID
 	Fenced        bool
 	CleanShutdown bool // the incarnation before this one closed its directories
+	// InControlledShutdown tells that the broker has asked to leave: it leads nothing new.
+	InControlledShutdown bool
 }
+
+// Active tells whether the broker may lead and be in sync.
+func (b *Broker) Active() bool { return !b.Fenced && !b.InControlledShutdown }
 
 // Resource types of Kafka that have configurations here.
 const (
@@ -198,6 +210,7 @@ func (img *Image) yieldBrokers(yield func(Record) bool) bool {
 		if !yield(&RegisterBrokerRecord{
 			BrokerID: b.ID, IncarnationID: b.Incarnation, BrokerEpoch: b.Epoch, Endpoints: b.Endpoints,
 			Rack: b.Rack, LogDirs: b.Dirs, Fenced: b.Fenced, CleanShutdown: b.CleanShutdown,
+			InControlledShutdown: b.InControlledShutdown,
 		}) {
 			return false
 		}

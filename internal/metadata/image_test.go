@@ -84,6 +84,10 @@ func (m *model) replay(rec Record, offset ids.Offset) {
 		m.producer = r.NextProducerID
 	case *RegisterBrokerRecord:
 		m.brokers[r.BrokerID] = Broker{ID: r.BrokerID, Epoch: int64(offset), Incarnation: r.IncarnationID, Fenced: r.Fenced}
+	case *BrokerChangeRecord:
+		b := m.brokers[r.BrokerID]
+		b.Fenced, b.InControlledShutdown = r.Fenced, r.InControlledShutdown
+		m.brokers[r.BrokerID] = b
 	case *UnregisterBrokerRecord:
 		delete(m.brokers, r.BrokerID)
 	case *TopicRecord:
@@ -100,6 +104,12 @@ func (m *model) replay(rec Record, offset ids.Offset) {
 		}
 		if r.ISR != nil {
 			p.ISR = r.ISR
+		}
+		if r.ELR != nil {
+			p.ELR = append([]ids.NodeID(nil), r.ELR...)
+		}
+		if r.LastKnownELR != nil {
+			p.LastKnownELR = append([]ids.NodeID(nil), r.LastKnownELR...)
 		}
 	case *RemoveTopicRecord:
 		name := m.topic(r.TopicID).Name
@@ -169,7 +179,7 @@ func genRecord(t *rapid.T, m *model, fresh *int) Record {
 		kinds = append(kinds, "partition", "partition", "change", "remove", "config")
 	}
 	if len(m.brokers) > 0 {
-		kinds = append(kinds, "unregister")
+		kinds = append(kinds, "unregister", "brokerChange")
 	}
 	if m.cluster == "" {
 		kinds = append(kinds, "cluster")
@@ -194,6 +204,9 @@ func genRecord(t *rapid.T, m *model, fresh *int) Record {
 	case "unregister":
 		b := m.brokers[rapid.SampledFrom(slices.Sorted(maps.Keys(m.brokers))).Draw(t, "broker")]
 		return &UnregisterBrokerRecord{BrokerID: b.ID, BrokerEpoch: b.Epoch}
+	case "brokerChange":
+		b := m.brokers[rapid.SampledFrom(slices.Sorted(maps.Keys(m.brokers))).Draw(t, "broker")]
+		return &BrokerChangeRecord{BrokerID: b.ID, BrokerEpoch: b.Epoch, Fenced: rapid.Bool().Draw(t, "fenced"), InControlledShutdown: rapid.Bool().Draw(t, "leaving")}
 	case "brokerConfig":
 		return &ConfigRecord{Resource: ConfigResource{ResourceBroker, rapid.SampledFrom([]string{"", "1"}).Draw(t, "broker")}, Name: config, Value: value()}
 	case "partition":
@@ -202,7 +215,8 @@ func genRecord(t *rapid.T, m *model, fresh *int) Record {
 	case "change":
 		if topic := pick(); len(topic.Partitions) > 0 {
 			return &PartitionChangeRecord{TopicID: topic.ID, PartitionID: rapid.Int32Range(0, int32(len(topic.Partitions)-1)).Draw(t, "partition"),
-				Leader: rapid.SampledFrom([]ids.NodeID{NoLeaderChange, ids.NoNode, 1}).Draw(t, "leader")}
+				Leader: rapid.SampledFrom([]ids.NodeID{NoLeaderChange, ids.NoNode, 1}).Draw(t, "leader"),
+				ELR:    rapid.SampledFrom([][]ids.NodeID{nil, {}, {1}, {2, 1}}).Draw(t, "elr"), LastKnownELR: rapid.SampledFrom([][]ids.NodeID{nil, {}, {1}}).Draw(t, "last known")}
 		}
 	case "remove":
 		return &RemoveTopicRecord{TopicID: pick().ID}
@@ -231,7 +245,7 @@ func TestImageEqualsModel(t *testing.T) {
 			offset := img.Offset + 1
 			for range rapid.IntRange(0, 60).Draw(t, "records") {
 				rec := genRecord(t, m, &fresh)
-				if u, ok := rec.(*UnregisterBrokerRecord); ok && u.BrokerEpoch == int64(offset) {
+				if brokerEpoch(rec) == int64(offset) {
 					continue // registered by this very entry: its epoch is not known before Apply
 				}
 				if err := d.Replay(rec); err != nil {
@@ -262,6 +276,17 @@ func TestImageEqualsModel(t *testing.T) {
 		back, _ := ReadSnapshot(img.AppendSnapshot(nil), img.Offset, img.Epoch)
 		m.check(t, back)
 	})
+}
+
+// brokerEpoch is the epoch that a record names, -1 where it names none.
+func brokerEpoch(rec Record) int64 {
+	switch rec := rec.(type) {
+	case *UnregisterBrokerRecord:
+		return rec.BrokerEpoch
+	case *BrokerChangeRecord:
+		return rec.BrokerEpoch
+	}
+	return -1
 }
 
 // deepRecords returns the records of img without memory that img could share.
@@ -301,6 +326,8 @@ func TestReplayRefuses(t *testing.T) {
 		{"configuring no topic", &ConfigRecord{Resource: ConfigResource{ResourceTopic, "b"}, Name: "n"}},
 		{"removing no broker", &UnregisterBrokerRecord{BrokerID: 2}},
 		{"removing a broker of another epoch", &UnregisterBrokerRecord{BrokerID: 1, BrokerEpoch: 2}},
+		{"changing no broker", &BrokerChangeRecord{BrokerID: 2, BrokerEpoch: 1}},
+		{"changing a broker of another epoch", &BrokerChangeRecord{BrokerID: 1, BrokerEpoch: 2, Fenced: true}},
 		{"producer ids that are out", &ProducerIdsRecord{NextProducerID: 1000}},
 		{"nothing", nil},
 	}

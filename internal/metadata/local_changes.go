@@ -94,5 +94,5 @@ func (d *Delta) ChangedConfigs() []ConfigResource {
 	return out
 }
 
-// BrokersChanged tells whether the delta registered or removed a broker.
+// BrokersChanged tells whether the delta registered, changed or removed a broker.
 func (d *Delta) BrokersChanged() bool { return d.ownBrokers }

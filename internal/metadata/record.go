@@ -7,14 +7,28 @@ import "github.com/moldau/moldau/internal/ids"
 const VersionFeature = "moldau.version"
 
 // LatestVersion is the highest level of VersionFeature that this release knows.
-const LatestVersion int16 = 1
+const LatestVersion int16 = 2
+
+// ReplicationVersion is the level of VersionFeature from which on brokers are fenced
+// and partitions remember eligible leaders.
+const ReplicationVersion int16 = 2
 
 // Record is one change of the metadata. The types of this file are all there are.
 type Record interface {
-	// kind tells the type on disk and the version that is written.
+	// kind tells the type on disk and the version that is written: the lowest that can
+	// say what the record says.
 	kind() (recordType, recordVersion)
 	appendBody(dst []byte) []byte
-	readBody(r *reader)
+	// readBody reads a body of version v, which is at most the type's latestVersion.
+	readBody(r *reader, v recordVersion)
+}
+
+// Level returns the level of VersionFeature from which on a record may be written.
+func Level(rec Record) int16 {
+	if t, v := rec.kind(); v > 0 || t == typeBrokerChange {
+		return ReplicationVersion
+	}
+	return 1
 }
 
 type recordType uint16
@@ -32,8 +46,18 @@ const (
 	typeRemoveTopic      recordType = 8
 	typeConfig           recordType = 9
 	typeProducerIDs      recordType = 10
-	typeLast                        = typeProducerIDs
+	typeBrokerChange     recordType = 11
+	typeLast                        = typeBrokerChange
 )
+
+// latestVersion is the highest version of a type that this release reads.
+func latestVersion(t recordType) recordVersion {
+	switch t {
+	case typeRegisterBroker, typePartition, typePartitionChange:
+		return 1
+	}
+	return 0
+}
 
 // newRecord returns an empty record of type t, nil where this release knows none.
 func newRecord(t recordType) Record {
@@ -58,6 +82,8 @@ func newRecord(t recordType) Record {
 		return new(ConfigRecord)
 	case typeProducerIDs:
 		return new(ProducerIdsRecord)
+	case typeBrokerChange:
+		return new(BrokerChangeRecord)
 	}
 	return nil
 }
@@ -96,6 +122,16 @@ type RegisterBrokerRecord struct {
 	LogDirs       []ids.DirectoryID // sorted
 	Fenced        bool
 	CleanShutdown bool // the incarnation before this one closed its directories
+	// InControlledShutdown is written in snapshots alone: nobody registers while leaving.
+	InControlledShutdown bool
+}
+
+// BrokerChangeRecord says in which state a registered broker is from now on.
+type BrokerChangeRecord struct {
+	BrokerID             ids.NodeID
+	BrokerEpoch          int64
+	Fenced               bool
+	InControlledShutdown bool
 }
 
 // Endpoint is where clients reach a broker on one listener.
@@ -132,12 +168,14 @@ const NoLeaderChange ids.NodeID = -2
 // change. It always adds one to the partition epoch, and one to the leader epoch
 // unless Leader is NoLeaderChange: naming the same leader again begins a new epoch.
 type PartitionChangeRecord struct {
-	TopicID     ids.TopicID
-	PartitionID int32
-	Leader      ids.NodeID
-	ISR         []ids.NodeID
-	Replicas    []ids.NodeID
-	Directories []ids.DirectoryID
+	TopicID      ids.TopicID
+	PartitionID  int32
+	Leader       ids.NodeID
+	ISR          []ids.NodeID
+	Replicas     []ids.NodeID
+	Directories  []ids.DirectoryID
+	ELR          []ids.NodeID // empty, as opposed to nil, for none from now on
+	LastKnownELR []ids.NodeID // likewise
 }
 
 // RemoveTopicRecord deletes a topic with its partitions and its configuration.

@@ -9,14 +9,31 @@ import (
 
 func (*ClusterRecord) kind() (recordType, recordVersion)          { return typeCluster, 0 }
 func (*FeatureLevelRecord) kind() (recordType, recordVersion)     { return typeFeatureLevel, 0 }
-func (*RegisterBrokerRecord) kind() (recordType, recordVersion)   { return typeRegisterBroker, 0 }
 func (*UnregisterBrokerRecord) kind() (recordType, recordVersion) { return typeUnregisterBroker, 0 }
 func (*TopicRecord) kind() (recordType, recordVersion)            { return typeTopic, 0 }
-func (*PartitionRecord) kind() (recordType, recordVersion)        { return typePartition, 0 }
-func (*PartitionChangeRecord) kind() (recordType, recordVersion)  { return typePartitionChange, 0 }
 func (*RemoveTopicRecord) kind() (recordType, recordVersion)      { return typeRemoveTopic, 0 }
 func (*ConfigRecord) kind() (recordType, recordVersion)           { return typeConfig, 0 }
 func (*ProducerIdsRecord) kind() (recordType, recordVersion)      { return typeProducerIDs, 0 }
+func (*BrokerChangeRecord) kind() (recordType, recordVersion)     { return typeBrokerChange, 0 }
+
+func (b *RegisterBrokerRecord) kind() (recordType, recordVersion) {
+	return typeRegisterBroker, versionOneIf(b.InControlledShutdown)
+}
+
+func (p *PartitionRecord) kind() (recordType, recordVersion) {
+	return typePartition, versionOneIf(p.ELR != nil || p.LastKnownELR != nil)
+}
+
+func (p *PartitionChangeRecord) kind() (recordType, recordVersion) {
+	return typePartitionChange, versionOneIf(p.ELR != nil || p.LastKnownELR != nil)
+}
+
+func versionOneIf(needed bool) recordVersion {
+	if needed {
+		return 1
+	}
+	return 0
+}
 
 func (c *ClusterRecord) appendBody(dst []byte) []byte {
 	dst = appendString(dst, c.ClusterID)
@@ -28,7 +45,7 @@ func (c *ClusterRecord) appendBody(dst []byte) []byte {
 	return dst
 }
 
-func (c *ClusterRecord) readBody(r *reader) {
+func (c *ClusterRecord) readBody(r *reader, _ recordVersion) {
 	c.ClusterID = r.string()
 	n := r.count(17)
 	if n == 0 {
@@ -44,7 +61,7 @@ func (f *FeatureLevelRecord) appendBody(dst []byte) []byte {
 	return binary.AppendVarint(appendString(dst, f.Name), int64(f.FeatureLevel))
 }
 
-func (f *FeatureLevelRecord) readBody(r *reader) {
+func (f *FeatureLevelRecord) readBody(r *reader, _ recordVersion) {
 	f.Name = r.string()
 	f.FeatureLevel = int16(r.bounded(0, math.MaxInt16))
 }
@@ -64,10 +81,14 @@ func (b *RegisterBrokerRecord) appendBody(dst []byte) []byte {
 	dst = appendNullableString(dst, b.Rack)
 	dst = appendDirectories(dst, b.LogDirs)
 	dst = appendBool(dst, b.Fenced)
-	return appendBool(dst, b.CleanShutdown)
+	dst = appendBool(dst, b.CleanShutdown)
+	if _, v := b.kind(); v > 0 {
+		dst = appendBool(dst, b.InControlledShutdown)
+	}
+	return dst
 }
 
-func (b *RegisterBrokerRecord) readBody(r *reader) {
+func (b *RegisterBrokerRecord) readBody(r *reader, v recordVersion) {
 	b.BrokerID = r.node()
 	b.IncarnationID = r.uuid()
 	b.BrokerEpoch = r.bounded(EpochOfEntry, math.MaxInt64)
@@ -86,13 +107,16 @@ func (b *RegisterBrokerRecord) readBody(r *reader) {
 	b.LogDirs = r.directories()
 	b.Fenced = r.bool()
 	b.CleanShutdown = r.bool()
+	if v > 0 {
+		b.InControlledShutdown = r.bool()
+	}
 }
 
 func (b *UnregisterBrokerRecord) appendBody(dst []byte) []byte {
 	return binary.AppendVarint(binary.AppendVarint(dst, int64(b.BrokerID)), b.BrokerEpoch)
 }
 
-func (b *UnregisterBrokerRecord) readBody(r *reader) {
+func (b *UnregisterBrokerRecord) readBody(r *reader, _ recordVersion) {
 	b.BrokerID = r.node()
 	b.BrokerEpoch = r.varint()
 }
@@ -101,7 +125,7 @@ func (t *TopicRecord) appendBody(dst []byte) []byte {
 	return append(appendString(dst, t.Name), t.TopicID[:]...)
 }
 
-func (t *TopicRecord) readBody(r *reader) {
+func (t *TopicRecord) readBody(r *reader, _ recordVersion) {
 	t.Name = r.string()
 	t.TopicID = r.uuid()
 }
@@ -114,10 +138,14 @@ func (p *PartitionRecord) appendBody(dst []byte) []byte {
 	dst = binary.AppendVarint(dst, int64(p.Leader))
 	dst = binary.AppendVarint(dst, int64(p.LeaderEpoch))
 	dst = binary.AppendVarint(dst, int64(p.PartitionEpoch))
-	return appendDirectories(dst, p.Directories)
+	dst = appendDirectories(dst, p.Directories)
+	if _, v := p.kind(); v > 0 {
+		dst = appendNodes(appendNodes(dst, p.ELR), p.LastKnownELR)
+	}
+	return dst
 }
 
-func (p *PartitionRecord) readBody(r *reader) {
+func (p *PartitionRecord) readBody(r *reader, v recordVersion) {
 	p.TopicID = r.uuid()
 	p.PartitionID = int32(r.bounded(0, math.MaxInt32))
 	p.Replicas = r.nodes()
@@ -126,6 +154,9 @@ func (p *PartitionRecord) readBody(r *reader) {
 	p.LeaderEpoch = ids.LeaderEpoch(r.bounded(0, math.MaxInt32))
 	p.PartitionEpoch = int32(r.bounded(0, math.MaxInt32))
 	p.Directories = r.directories()
+	if v > 0 {
+		p.ELR, p.LastKnownELR = r.nodes(), r.nodes()
+	}
 }
 
 func (p *PartitionChangeRecord) appendBody(dst []byte) []byte {
@@ -134,21 +165,28 @@ func (p *PartitionChangeRecord) appendBody(dst []byte) []byte {
 	dst = binary.AppendVarint(dst, int64(p.Leader))
 	dst = appendNodes(dst, p.ISR)
 	dst = appendNodes(dst, p.Replicas)
-	return appendDirectories(dst, p.Directories)
+	dst = appendDirectories(dst, p.Directories)
+	if _, v := p.kind(); v > 0 {
+		dst = appendNodes(appendNodes(dst, p.ELR), p.LastKnownELR)
+	}
+	return dst
 }
 
-func (p *PartitionChangeRecord) readBody(r *reader) {
+func (p *PartitionChangeRecord) readBody(r *reader, v recordVersion) {
 	p.TopicID = r.uuid()
 	p.PartitionID = int32(r.bounded(0, math.MaxInt32))
 	p.Leader = r.node()
 	p.ISR = r.nodes()
 	p.Replicas = r.nodes()
 	p.Directories = r.directories()
+	if v > 0 {
+		p.ELR, p.LastKnownELR = r.nodes(), r.nodes()
+	}
 }
 
 func (t *RemoveTopicRecord) appendBody(dst []byte) []byte { return append(dst, t.TopicID[:]...) }
 
-func (t *RemoveTopicRecord) readBody(r *reader) { t.TopicID = r.uuid() }
+func (t *RemoveTopicRecord) readBody(r *reader, _ recordVersion) { t.TopicID = r.uuid() }
 
 func (c *ConfigRecord) appendBody(dst []byte) []byte {
 	dst = append(dst, byte(c.Resource.Type))
@@ -157,7 +195,7 @@ func (c *ConfigRecord) appendBody(dst []byte) []byte {
 	return appendNullableString(dst, c.Value)
 }
 
-func (c *ConfigRecord) readBody(r *reader) {
+func (c *ConfigRecord) readBody(r *reader, _ recordVersion) {
 	c.Resource.Type = int8(r.byte())
 	c.Resource.Name = r.string()
 	c.Name = r.string()
@@ -170,8 +208,22 @@ func (p *ProducerIdsRecord) appendBody(dst []byte) []byte {
 	return binary.AppendVarint(dst, int64(p.NextProducerID))
 }
 
-func (p *ProducerIdsRecord) readBody(r *reader) {
+func (p *ProducerIdsRecord) readBody(r *reader, _ recordVersion) {
 	p.BrokerID = r.node()
 	p.BrokerEpoch = r.varint()
 	p.NextProducerID = ids.ProducerID(r.bounded(0, math.MaxInt64))
+}
+
+func (b *BrokerChangeRecord) appendBody(dst []byte) []byte {
+	dst = binary.AppendVarint(dst, int64(b.BrokerID))
+	dst = binary.AppendVarint(dst, b.BrokerEpoch)
+	dst = appendBool(dst, b.Fenced)
+	return appendBool(dst, b.InControlledShutdown)
+}
+
+func (b *BrokerChangeRecord) readBody(r *reader, _ recordVersion) {
+	b.BrokerID = r.node()
+	b.BrokerEpoch = r.bounded(0, math.MaxInt64)
+	b.Fenced = r.bool()
+	b.InControlledShutdown = r.bool()
 }
