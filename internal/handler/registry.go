@@ -39,7 +39,7 @@ func lookup(key int16) *API {
 
 // Serves tells whether a request is answered rather than its connection closed. Every
 // version of ApiVersions is: a version that we do not know gets error 35 in the form of version 0 (KIP-511).
-func (h *Handlers) Serves(key, version int16) bool {
+func (h *Handlers) Serves(key, version int16, _ bool) bool {
 	a := lookup(key)
 	return a != nil && (key == int16(kmsg.ApiVersions) || version >= a.ServedFirst && version <= a.Max)
 }

@@ -19,7 +19,12 @@ var ErrStopped = errors.New("the server is stopped")
 
 // Serve accepts connections of a listener of that name until Stop, for which it returns
 // ErrStopped, or until the listener is closed by somebody else. It closes l.
-func (s *Server) Serve(l net.Listener, name string) error {
+func (s *Server) Serve(l net.Listener, name string) error { return s.serve(l, name, false) }
+
+// ServeNodes is Serve for a listener that is for nodes alone: each connection begins with a hello.
+func (s *Server) ServeNodes(l net.Listener, name string) error { return s.serve(l, name, true) }
+
+func (s *Server) serve(l net.Listener, name string, toNodes bool) error {
 	s.mu.Lock()
 	if s.mu.stopping {
 		s.mu.Unlock()
@@ -37,7 +42,7 @@ func (s *Server) Serve(l net.Listener, name string) error {
 		switch {
 		case err == nil:
 			backoff = acceptBackoffMin
-			s.accepted(nc, name)
+			s.accepted(nc, name, toNodes)
 		case s.stopping.Load():
 			return ErrStopped
 		case errors.Is(err, net.ErrClosed):
@@ -65,20 +70,24 @@ func (s *Server) pause(d time.Duration) bool {
 }
 
 // accepted starts a connection, or refuses it.
-func (s *Server) accepted(nc net.Conn, name string) {
+func (s *Server) accepted(nc net.Conn, name string, toNodes bool) {
 	ip := peerIP(nc)
 	s.mu.Lock()
-	if refusal := s.admitLocked(ip); refusal != nil {
+	if refusal := s.admitLocked(ip, toNodes); refusal != nil {
 		s.mu.Unlock()
 		nc.Close()
 		s.log.write(refusal.kind, "peer", nc.RemoteAddr().String(), "listener", name, "cause", refusal.err.Error())
 		return
 	}
 	s.mu.nextID++
-	c := newConn(s, nc, s.mu.nextID, name)
-	if s.config.ConnectionsPerIPMax > 0 && ip.IsValid() {
+	c := newConn(s, nc, s.mu.nextID, name, toNodes)
+	switch {
+	case toNodes:
+		s.mu.toNodes++
+		ip = netip.Addr{}
+	case s.config.ConnectionsPerIPMax > 0 && ip.IsValid():
 		s.mu.perIP[ip]++
-	} else {
+	default:
 		ip = netip.Addr{}
 	}
 	s.mu.conns[c] = ip
@@ -87,11 +96,17 @@ func (s *Server) accepted(nc net.Conn, name string) {
 	go c.run()
 }
 
-func (s *Server) admitLocked(ip netip.Addr) *closeError {
+// admitLocked says why there may not be one connection more. What clients may have is theirs: they cannot keep nodes out
+// of a listener that is for nodes.
+func (s *Server) admitLocked(ip netip.Addr, toNodes bool) *closeError {
 	switch {
 	case s.mu.stopping:
 		return &closeError{causeStopped, ErrStopped}
-	case s.config.ConnectionsMax > 0 && len(s.mu.conns) >= s.config.ConnectionsMax:
+	case toNodes && s.mu.toNodes >= nodeConnectionsMax:
+		return &closeError{causeLimit, fmt.Errorf("there are %d connections to listeners for nodes", s.mu.toNodes)}
+	case toNodes:
+		return nil
+	case s.config.ConnectionsMax > 0 && len(s.mu.conns)-s.mu.toNodes >= s.config.ConnectionsMax:
 		return &closeError{causeLimit, fmt.Errorf("max.connections is %d", s.config.ConnectionsMax)}
 	case s.config.ConnectionsPerIPMax > 0 && s.mu.perIP[ip] >= s.config.ConnectionsPerIPMax:
 		return &closeError{causeLimit, fmt.Errorf("max.connections.per.ip is %d", s.config.ConnectionsPerIPMax)}

@@ -334,7 +334,7 @@ func expectedAnswers(input []byte) []int32 {
 			break
 		}
 		head, err := wire.ReadRequestHeader(input[4 : 4+n])
-		if err != nil || head.Key != wire.KeyApiVersions && !h.Serves(head.Key, head.Version) {
+		if err != nil || head.Key != wire.KeyApiVersions && !h.Serves(head.Key, head.Version, false) {
 			break
 		}
 		ids = append(ids, head.CorrelationID)

@@ -34,6 +34,7 @@ const (
 	causeReadStall                    // a begun frame makes no progress
 	causeWriteStall                   // a begun answer makes no progress
 	causeSource                       // the bytes of an answer could not be read
+	causeNode                         // no hello where one is due, or a node that is not admitted
 	causeBug                          // a handler panicked or broke its contract
 	causeLimit                        // too many connections
 	causeAccept                       // accept failed

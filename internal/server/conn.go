@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"github.com/moldau/moldau/internal/invariant"
+	"github.com/moldau/moldau/internal/peer"
 	"github.com/moldau/moldau/internal/wire"
 )
 
@@ -21,9 +22,12 @@ type Conn struct {
 	srv      *Server
 	nc       net.Conn
 	io       transport
+	memory   *memory // the clients' or the nodes'
 	id       uint64
 	listener string
-	software atomic.Pointer[[2]string] // name and version, as the client gave them
+	toNodes  bool                          // the listener is for nodes alone
+	node     atomic.Pointer[peer.Identity] // set once, by the reader
+	software atomic.Pointer[[2]string]     // name and version, as the client gave them
 
 	// State is for the handler, on the connection's goroutine.
 	State any
@@ -32,6 +36,7 @@ type Conn struct {
 	in       input
 	spare    *Exchange // of the last request, for the next one
 	clientID string    // the last one seen: it hardly ever changes
+	begun    bool      // a request or a hello was taken
 	overlaps bool      // an answer may be outstanding
 	unsent   int       // bytes answered inline and not yet sent, about
 	alone    int       // requests in a row with which nothing else had come and no answer was outstanding
@@ -53,6 +58,7 @@ type Conn struct {
 		left     *chunk      // the reader left it to the exchanges that pin it, and may take it back
 		closed   bool
 		stopping bool
+		lent     bool            // Peers has the connection
 		ctx      context.Context // made when it is first asked for
 		cancel   context.CancelFunc
 	}
@@ -90,8 +96,11 @@ func (c *Conn) Software() (name, version string) {
 	return "", ""
 }
 
-func newConn(srv *Server, nc net.Conn, id uint64, listener string) *Conn {
-	c := &Conn{srv: srv, nc: nc, id: id, listener: listener}
+func newConn(srv *Server, nc net.Conn, id uint64, listener string, toNodes bool) *Conn {
+	c := &Conn{srv: srv, nc: nc, memory: &srv.memory, id: id, listener: listener, toNodes: toNodes}
+	if toNodes {
+		c.memory = &srv.nodeMemory
+	}
 	c.mu.changed.L = &c.mu.Mutex
 	c.io = newTransport(c, nc)
 	return c
@@ -100,6 +109,7 @@ func newConn(srv *Server, nc net.Conn, id uint64, listener string) *Conn {
 // run is the reader goroutine.
 func (c *Conn) run() {
 	defer c.srv.forget(c)
+	defer c.gone()
 	defer c.dropInput()
 	defer func() {
 		if p := recover(); p != nil {
@@ -119,10 +129,21 @@ func (c *Conn) panicked(p any) {
 
 // serve takes request after request. Its error is why the connection ends.
 func (c *Conn) serve() error {
+	if c.toNodes {
+		if err := c.greet(); err != nil {
+			return c.ending(err)
+		}
+	}
 	for {
 		frame, err := c.nextFrame()
 		if err != nil {
-			return c.ending(err)
+			if !errors.Is(err, errHello) {
+				return c.ending(err)
+			}
+			if err := c.greet(); err != nil {
+				return c.ending(err)
+			}
+			continue
 		}
 		if err := c.serveFrame(frame); err != nil {
 			c.flush()
@@ -165,8 +186,8 @@ func (c *Conn) nextFrame() ([]byte, error) {
 		return nil, err
 	}
 	key, version, _ := wire.FixedHeader(c.in.unread()[wire.LengthBytes:])
-	if key != wire.KeyApiVersions && !c.srv.handler.Serves(key, version) {
-		return nil, unsupported(key, version)
+	if key != wire.KeyApiVersions && !c.srv.handler.Serves(key, version, c.node.Load() != nil) {
+		return nil, c.unserved(key, version)
 	}
 	if key != wire.KeyProduce && n > otherRequestBytesMax {
 		return nil, &closeError{causeFrame, fmt.Errorf("%w: %s of %d bytes, the limit is %d", wire.ErrFrameSize, apiName(key), n, otherRequestBytesMax)}
@@ -190,7 +211,7 @@ func (c *Conn) serveFrame(frame []byte) error {
 	}
 	x := c.spare
 	if x == nil {
-		x = c.srv.memory.takeExchange()
+		x = c.memory.takeExchange()
 	}
 	c.spare = nil
 	if string(h.ClientID) != c.clientID {
@@ -198,6 +219,7 @@ func (c *Conn) serveFrame(frame []byte) error {
 	}
 	x.Key, x.Version, x.CorrelationID, x.ClientID, x.Body, x.Conn = h.Key, h.Version, h.CorrelationID, c.clientID, h.Body, c
 	x.state, x.cause = statePending, nil
+	c.begun = true
 	if c.alone++; c.overlaps || c.in.buffered() > 0 {
 		c.alone = 0
 	}
@@ -289,10 +311,14 @@ func (c *Conn) stopping() bool { return c.srv.stopping.Load() }
 func (c *Conn) stop() {
 	c.mu.Lock()
 	c.mu.stopping = true
-	cancel := c.mu.cancel
+	cancel, lent := c.mu.cancel, c.mu.lent
 	c.mu.Unlock()
 	if cancel != nil {
 		cancel()
+	}
+	if lent {
+		c.nc.Close() // Peers gives it back
+		return
 	}
 	c.nc.SetReadDeadline(longAgo) // wakes the reader; an error means that it is awake
 }
@@ -315,7 +341,7 @@ func (c *Conn) close(cause error) {
 	}
 	c.mu.Unlock()
 	for _, b := range out {
-		c.srv.memory.freeBuffer(b)
+		c.memory.freeBuffer(b)
 	}
 	if cancel != nil {
 		cancel()

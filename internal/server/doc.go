@@ -9,6 +9,12 @@
 // all earlier ones are answered. Answers that follow each other closely leave in one write: the
 // reader sends when no whole further request is buffered.
 //
+// A connection of another node begins with a hello (package peer), which Peers decides on.
+// Its requests are then that node's for as long as it lasts; the handler sees whose. Listeners
+// of ServeNodes take nothing else. Nodes have memory and connections of their own, which
+// clients cannot use up, and are not closed for being idle; but on a clients' listener a
+// connection counts as a client's and takes its hello from the clients' memory.
+//
 // Bounds: requests and bytes waiting per connection (limits.go), the size of a frame,
 // memory of all connections together (memory.go), idle time and time without progress
 // (sweep.go), log lines per cause (cause.go). A connection that waits for a request

@@ -13,9 +13,10 @@ import (
 
 // Handler serves requests.
 type Handler interface {
-	// Serves tells whether requests of this API key and version are served. It is not
-	// asked about ApiVersions, which the handler answers in every version (KIP-511).
-	Serves(key, version int16) bool
+	// Serves tells whether requests of this API key and version are served, to a node of
+	// the cluster or to a client. It is not asked about ApiVersions, which the handler
+	// answers in every version (KIP-511).
+	Serves(key, version int16, node bool) bool
 	// Serve serves one request. It runs on the connection's goroutine and calls, once,
 	// one of Reply, ReplyBody, NoReply and Close before it returns, or Later, and one
 	// of these afterwards.
@@ -81,7 +82,7 @@ func (x *Exchange) Reply(resp kmsg.Response) {
 // ReplyBody. What it holds already is the frame's beginning.
 func (x *Exchange) Buffer() []byte {
 	if x.buf == nil {
-		x.buf = x.Conn.srv.memory.takeBuffer()
+		x.buf = x.Conn.memory.takeBuffer()
 	}
 	b := append(x.buf.b[:0], 0, 0, 0, 0) // the length, which ReplyBody fills in
 	return wire.AppendResponseHeader(b, x.Key, x.Version, x.CorrelationID)

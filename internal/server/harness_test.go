@@ -28,9 +28,13 @@ const (
 	keyFetch        = 1
 	keyMetadata     = 3
 	keySyncGroup    = 14
+	keyInternal     = 4 // served to nodes alone
 )
 
-func (h *testHandler) Serves(key, version int16) bool {
+func (h *testHandler) Serves(key, version int16, node bool) bool {
+	if key == keyInternal {
+		return node
+	}
 	return slices.Contains([]int16{keyProduce, keyFetch, keyMetadata, keyOffsetCommit, keySyncGroup}, key) && version >= 0 && version <= 12
 }
 
@@ -99,9 +103,13 @@ type harness struct {
 }
 
 func start(t testing.TB, config Config, serve func(x *Exchange), level slog.Level) *harness {
+	return startWith(t, config, Deps{Handler: &testHandler{serve}}, level)
+}
+
+func startWith(t testing.TB, config Config, deps Deps, level slog.Level) *harness {
 	h := &harness{t: t, log: &logBuffer{}}
-	logger := slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: level}))
-	srv, err := New(config, Deps{Handler: &testHandler{serve}, Logger: logger})
+	deps.Logger = slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: level}))
+	srv, err := New(config, deps)
 	if err != nil {
 		t.Fatal(err)
 	}

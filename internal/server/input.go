@@ -89,7 +89,7 @@ func (c *Conn) makeRoom(n int) error {
 	}
 	have := in.w - in.r
 	old := in.chunk
-	grown, err := c.srv.memory.growChunk(old, grownBytes(have, n), c.context().Done())
+	grown, err := c.memory.growChunk(old, grownBytes(have, n), c.context().Done())
 	if err != nil {
 		return err
 	}
@@ -133,13 +133,13 @@ func (c *Conn) dropChunk() {
 			return
 		}
 	}
-	c.srv.memory.freeChunk(k)
+	c.memory.freeChunk(k)
 }
 
 // park gives memory back before the reader waits for the peer.
 func (c *Conn) park() {
 	if c.spare != nil {
-		c.srv.memory.freeExchange(c.spare)
+		c.memory.freeExchange(c.spare)
 		c.spare = nil
 	}
 	in := &c.in
@@ -170,7 +170,7 @@ func (c *Conn) leaveChunk() {
 	if k.pins == 0 { // the last one ended just now
 		c.in.pinned = false
 		c.in.r, c.in.w = 0, 0
-		c.srv.memory.freeChunk(k)
+		c.memory.freeChunk(k)
 	} else {
 		k.detached = true
 		c.mu.left, c.in.left = k, true
@@ -194,7 +194,7 @@ func (c *Conn) unpark() bool {
 			return true
 		}
 	}
-	k := c.srv.memory.tryChunk()
+	k := c.memory.tryChunk()
 	if k == nil {
 		return false
 	}
@@ -205,7 +205,7 @@ func (c *Conn) unpark() bool {
 // waitChunk gets a chunk when it is this connection's turn.
 func (c *Conn) waitChunk() error {
 	c.phase.Store(phaseBusy)
-	k, err := c.srv.memory.waitChunk(c.context().Done())
+	k, err := c.memory.waitChunk(c.context().Done())
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,13 @@ const (
 	// while its rest is awaited.
 	stashBytesMax = 4 << 10
 
+	// nodeMemoryBytes is what MemoryBytes is to clients: they cannot keep nodes waiting, nor nodes them.
+	nodeMemoryBytes = 64 << 20
+	// nodeConnectionsMax bounds the connections to listeners that are for nodes alone, those included on which no hello
+	// has come yet. handshakeTimeout is what the first frame and the rest of a handshake may take.
+	nodeConnectionsMax = 1000
+	handshakeTimeout   = 5 * time.Second
+
 	// stallTimeout closes a connection on which a begun frame or answer makes no
 	// progress; pressedStallTimeout holds for frames while others wait for memory.
 	stallTimeout        = 30 * time.Second

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // errStopped ends a wait for memory whose connection has ended.
@@ -32,7 +33,7 @@ type buffer struct {
 // bufferBytesMax is the largest buffer that goes back to the pool.
 const bufferBytesMax = 128 << 10
 
-// memory is the budget and the pools that all connections share.
+// memory is the budget and the pools that connections share: those of clients one, those of nodes another.
 //
 // The budget counts chunks in use and answers that are being sent. Chunks wait for it
 // in turn. A connection that is in the middle of a frame and needs a larger chunk could
@@ -90,6 +91,14 @@ func (m *memory) discharge(n int) {
 
 // pressed tells whether somebody waits.
 func (m *memory) pressed() bool { return m.waiting.Load() > 0 }
+
+// readStall is how long a begun frame may make no progress.
+func (m *memory) readStall() time.Duration {
+	if m.pressed() {
+		return pressedStallTimeout
+	}
+	return stallTimeout
+}
 
 // tryChunk returns a chunk of the first class, or nil where the budget is used up.
 func (m *memory) tryChunk() *chunk {

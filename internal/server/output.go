@@ -34,7 +34,7 @@ func (c *Conn) unpinLocked(x *Exchange) {
 	if c.mu.left == k {
 		c.mu.left = nil
 	}
-	c.srv.memory.freeChunk(k)
+	c.memory.freeChunk(k)
 }
 
 // answer takes the answer of x, in x.buf where there is one. It neither waits nor writes.
@@ -77,7 +77,7 @@ func (c *Conn) answerInline(x *Exchange) {
 	switch {
 	case c.mu.closed:
 		if x.buf != nil {
-			c.srv.memory.freeBuffer(x.buf)
+			c.memory.freeBuffer(x.buf)
 			x.buf = nil
 		}
 		x.state = stateGone
@@ -127,7 +127,7 @@ func (c *Conn) advanceLocked() {
 func (c *Conn) retireLocked(x *Exchange) {
 	x.state = stateGone
 	if !x.serving {
-		c.srv.memory.freeExchange(x)
+		c.memory.freeExchange(x)
 	}
 }
 
@@ -203,13 +203,13 @@ func (c *Conn) send(out []*buffer) {
 			n += b.bytes()
 			held += len(b.b)
 		}
-		c.srv.memory.charge(held)
+		c.memory.charge(held)
 		if err := c.sendAnswers(out); err != nil {
 			c.close(ioCause(err))
 		}
-		c.srv.memory.discharge(held)
+		c.memory.discharge(held)
 		for i, b := range out {
-			c.srv.memory.freeBuffer(b)
+			c.memory.freeBuffer(b)
 			out[i] = nil
 		}
 		c.mu.Lock()
@@ -230,8 +230,8 @@ func (c *Conn) sendAnswers(out []*buffer) error {
 	if len(out) == 1 && len(out[0].parts) == 0 {
 		return c.io.write(out[0].b, false)
 	}
-	a := assembly{io: c.io, stage: c.srv.memory.takeStage()}
-	defer c.srv.memory.freeStage(a.stage)
+	a := assembly{io: c.io, stage: c.memory.takeStage()}
+	defer c.memory.freeStage(a.stage)
 	for _, b := range out {
 		at := 0
 		for i := range b.parts {

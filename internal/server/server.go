@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/moldau/moldau/internal/peer"
 )
 
 // Config is what a server may be told. Names in comments are Kafka's.
@@ -47,15 +49,22 @@ func (c *Config) Validate() error {
 // Deps is what a server works with.
 type Deps struct {
 	Handler Handler
-	Logger  *slog.Logger
+	Peers   Peers // nil where there are no other nodes
+	// NodeGone, which may be nil, is told when a connection of a node has ended, but for those that Stop ends. It runs on
+	// the connection's goroutine.
+	NodeGone func(peer.Identity)
+	Logger   *slog.Logger
 }
 
 // Server accepts connections and serves them.
 type Server struct {
-	config  Config
-	handler Handler
-	memory  memory
-	log     boundedLog
+	config     Config
+	handler    Handler
+	peers      Peers
+	nodeGone   func(peer.Identity)
+	memory     memory // of clients
+	nodeMemory memory
+	log        boundedLog
 
 	running       sync.WaitGroup // goroutines
 	stopping      atomic.Bool    // Stop was called
@@ -66,6 +75,7 @@ type Server struct {
 		sync.Mutex
 		conns     map[*Conn]netip.Addr // with the peer's address, where that is limited
 		perIP     map[netip.Addr]int
+		toNodes   int // connections of listeners for nodes, of conns
 		listeners map[net.Listener]struct{}
 		nextID    uint64
 		stopping  bool
@@ -77,8 +87,8 @@ func New(config Config, deps Deps) (*Server, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{config: config, handler: deps.Handler, stopped: make(chan struct{})}
-	s.memory.limitBytes = config.MemoryBytes
+	s := &Server{config: config, handler: deps.Handler, peers: deps.Peers, nodeGone: deps.NodeGone, stopped: make(chan struct{})}
+	s.memory.limitBytes, s.nodeMemory.limitBytes = config.MemoryBytes, nodeMemoryBytes
 	s.log.logger = deps.Logger
 	s.mu.conns = make(map[*Conn]netip.Addr)
 	s.mu.perIP = make(map[netip.Addr]int)
@@ -91,7 +101,7 @@ func New(config Config, deps Deps) (*Server, error) {
 // Stats are counters for tests and metrics.
 type Stats struct {
 	Connections   int
-	MemoryBytes   int64 // of Config.MemoryBytes, in use
+	MemoryBytes   int64 // of Config.MemoryBytes and what nodes have, in use
 	SentFileBytes int64 // with sendfile
 }
 
@@ -100,7 +110,7 @@ func (s *Server) Stats() Stats {
 	s.mu.Lock()
 	n := len(s.mu.conns)
 	s.mu.Unlock()
-	return Stats{Connections: n, MemoryBytes: s.memory.usedBytes.Load(), SentFileBytes: s.sentFileBytes.Load()}
+	return Stats{Connections: n, MemoryBytes: s.memory.usedBytes.Load() + s.nodeMemory.usedBytes.Load(), SentFileBytes: s.sentFileBytes.Load()}
 }
 
 // longAgo is a deadline that has passed, whatever the clock says.
@@ -158,6 +168,9 @@ func (s *Server) forget(c *Conn) {
 		if s.mu.perIP[ip]--; s.mu.perIP[ip] == 0 {
 			delete(s.mu.perIP, ip)
 		}
+	}
+	if c.toNodes {
+		s.mu.toNodes--
 	}
 	delete(s.mu.conns, c)
 	s.mu.Unlock()

@@ -34,12 +34,13 @@ func (s *Server) sweep() {
 			return
 		case now := <-ticker.C:
 			conns = s.appendConns(conns[:0])
-			stall := stallTimeout
-			if s.memory.pressed() {
-				stall = pressedStallTimeout
-			}
+			ofClients, ofNodes := s.memory.readStall(), s.nodeMemory.readStall()
 			for i, c := range conns {
-				c.sweep(now, s.config.IdleMax, stall)
+				if _, node := c.Node(); node {
+					c.sweep(now, 0, ofNodes) // idle or not, it says that the node is there
+				} else {
+					c.sweep(now, s.config.IdleMax, ofClients)
+				}
 				conns[i] = nil
 			}
 			s.log.sweep(now)
