@@ -500,6 +500,7 @@ func TestLocalChanges(t *testing.T) {
 			if c.Empty() != (len(tt.leaders)+len(tt.followers)+len(tt.deleted) == 0) {
 				t.Error("Empty is wrong")
 			}
+			wantSameThroughSnapshot(t, d, 1)
 		})
 	}
 }

@@ -284,6 +284,15 @@ func (c *Core) Done() error {
 // Leader returns the raft id of who leads as far as this member knows, 0 for none.
 func (c *Core) Leader() uint64 { return c.leader }
 
+// matched returns the last entry that each member is known to have, by raft id; nothing while this member does not lead.
+func (c *Core) matched() map[uint64]uint64 {
+	last := make(map[uint64]uint64)
+	for id, progress := range c.raw.Status().Progress {
+		last[id] = progress.Match
+	}
+	return last
+}
+
 // Applied returns the position of the last entry that Effects has handed out.
 func (c *Core) Applied() (Position, error) {
 	term, err := c.storage.Term(c.applied)

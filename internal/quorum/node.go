@@ -37,6 +37,7 @@ type Node struct {
 		status     Status
 		readable   readable
 		readers    []chan<- struct{} // whose read has not been asked for
+		curious    []chan<- Description
 	}
 }
 

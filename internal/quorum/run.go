@@ -36,7 +36,7 @@ func (n *Node) run() { n.end(n.loop()) }
 func (n *Node) end(err error) {
 	n.mu.Lock()
 	n.mu.over, n.mu.epoch = true, ids.NoLeaderEpoch
-	n.mu.queue, n.mu.queueBytes, n.mu.readers = nil, 0, nil
+	n.mu.queue, n.mu.queueBytes, n.mu.readers, n.mu.curious = nil, 0, nil, nil
 	n.mu.status.Leader = ids.NoNode
 	n.mu.Unlock()
 	err = errors.Join(err, n.member.Close())
@@ -137,6 +137,7 @@ func (n *Node) work(r *reads) error {
 		}
 		n.noteStatus()
 		n.answerReaders(r)
+		n.tell()
 		if !worked {
 			return nil
 		}
@@ -198,6 +199,7 @@ func (n *Node) leaderChanged(leading bool, epoch ids.LeaderEpoch) {
 	n.mu.epoch, n.mu.status.Leader = ids.NoLeaderEpoch, ids.NoNode
 	if leading && !n.mu.over {
 		n.mu.epoch, n.mu.status.Leader = epoch, n.cfg.NodeID
+		n.mu.status.ClusterID = n.member.members.ClusterID
 	}
 }
 
