@@ -150,7 +150,7 @@ func (b *Broker) open(context.Context) error {
 }
 
 // checkMetadata refuses to start on a damaged metadata log while no file of a partition has been touched.
-func (b *Broker) checkMetadata() error { return quorum.Check(b.quorumConfig()) }
+func (b *Broker) checkMetadata(ids.DirectoryID) error { return quorum.Check(b.quorumConfig()) }
 
 func (b *Broker) quorumConfig() quorum.Config {
 	return quorum.Config{

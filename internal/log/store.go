@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"math"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"sync"
@@ -43,8 +44,9 @@ type StoreConfig struct {
 	ReservedBytes int64
 
 	// Check is asked once the directories have turned out to be this node's, before anything in
-	// them changes, unless the disk of MetadataDir fails. Its error refuses them.
-	Check func() error
+	// them changes, unless the disk of MetadataDir fails. It gets the id of that directory, zero where that
+	// has none yet. Its error refuses them.
+	Check func(metadata ids.DirectoryID) error
 
 	Config func(topic string) Config // of a log that is found on disk
 	Logger *slog.Logger
@@ -73,7 +75,7 @@ func (c *StoreConfig) setDefaults() {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.Check == nil {
-		c.Check = func() error { return nil }
+		c.Check = func(ids.DirectoryID) error { return nil }
 	}
 	if c.Cleaner == nil {
 		c.Cleaner = DefaultCleanerConfig
@@ -179,6 +181,25 @@ func (s *Store) ClusterID() string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.mu.clusterID
+}
+
+// MetadataDirectory returns the id of the directory of the metadata log, zero where that is offline.
+func (s *Store) MetadataDirectory() ids.DirectoryID {
+	if d := s.metadataDir(); d != nil {
+		return d.id
+	}
+	return ids.ZeroUUID
+}
+
+// metadataDir returns the directory of the metadata log, nil where it is offline.
+func (s *Store) metadataDir() *dataDir {
+	path := filepath.Clean(s.cfg.MetadataDir)
+	for _, d := range s.dirs {
+		if d.path == path && d.err() == nil {
+			return d
+		}
+	}
+	return nil
 }
 
 // CleanShutdown tells whether every directory was closed cleanly the last time, or is new.

@@ -65,9 +65,8 @@ func (s *Store) open() error {
 	if err := s.checkDuplicates(); err != nil {
 		return err
 	}
-	metadata := filepath.Clean(s.cfg.MetadataDir)
-	if slices.ContainsFunc(s.dirs, func(d *dataDir) bool { return d.path == metadata && d.err() == nil }) {
-		if err := s.cfg.Check(); err != nil {
+	if d := s.metadataDir(); d != nil {
+		if err := s.cfg.Check(d.meta.DirectoryID); err != nil {
 			return err
 		}
 	}
