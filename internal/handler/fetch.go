@@ -75,6 +75,7 @@ type fetchCall struct {
 	urgent  bool          // a result that must not wait: an error or a diverging epoch
 	moved   []int32       // scratch: keys with news
 	parts   []server.Part
+	hints   leaderHints
 }
 
 type fetchResult struct {
@@ -223,7 +224,7 @@ func (c *fetchCall) reply() {
 		body = wire.AppendFetchTopicEnd(body, c.version)
 		i += n
 	}
-	c.x.ReplyBody(wire.AppendFetchResponseEnd(body, c.version, nil), c.parts)
+	c.x.ReplyBody(wire.AppendFetchResponseEnd(body, c.version, c.hints.nodes), c.parts)
 }
 
 func (c *fetchCall) appendPartition(body []byte, r *fetchResult) []byte {
@@ -240,6 +241,9 @@ func (c *fetchCall) appendPartition(body []byte, r *fetchResult) []byte {
 		out.HighWatermark, out.LastStableOffset, out.LogStartOffset = -1, -1, -1
 		if r.unknown {
 			out.Aborted = []wire.AbortedTransaction{}
+		}
+		if out.ErrorCode == kerr.NotLeaderForPartition.Code || out.ErrorCode == kerr.FencedLeaderEpoch.Code {
+			out.CurrentLeader = c.hints.leaderOf(c.h, c.x, r.p.topic, r.p.topicID, r.p.partition)
 		}
 	} else if c.committed {
 		out.Aborted = make([]wire.AbortedTransaction, 0, len(r.res.Aborted))
@@ -262,6 +266,6 @@ func (c *fetchCall) appendPartition(body []byte, r *fetchResult) []byte {
 func (c *fetchCall) recycle() {
 	clear(c.results)
 	clear(c.parts)
-	*c = fetchCall{results: c.results[:0], parts: c.parts[:0], moved: c.moved[:0]}
+	*c = fetchCall{results: c.results[:0], parts: c.parts[:0], moved: c.moved[:0], hints: leaderHints{c.hints.nodes[:0]}}
 	fetchCalls.Put(c)
 }

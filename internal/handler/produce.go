@@ -67,12 +67,15 @@ func (h *Handlers) appendAll(c *produceCall, req *wire.ProduceRequest) {
 			}
 			if err != nil {
 				h.refusePartition(c, err, &out)
+				if out.ErrorCode == kerr.NotLeaderForPartition.Code {
+					out.CurrentLeader = c.hints.leaderOf(h, c.x, string(topics.Name), topics.ID, parts.Partition)
+				}
 			}
 			body = wire.AppendProducePartition(body, req.Version, &out)
 		}
 		body = wire.AppendProduceTopicEnd(body, req.Version)
 	}
-	c.body = wire.AppendProduceResponseEnd(body, req.Version, 0, nil)
+	c.body = wire.AppendProduceResponseEnd(body, req.Version, 0, c.hints.nodes)
 }
 
 // refuseProduce finds what makes every partition of a request fail.
@@ -192,7 +195,7 @@ func refusedAtLog(p *partition.Partition, err error, out *wire.ProducePartitionR
 	return err
 }
 
-// refusePartition fills in an error, and the present leader where another one leads (KIP-951).
+// refusePartition fills in an error.
 func (h *Handlers) refusePartition(c *produceCall, err error, out *wire.ProducePartitionResponse) {
 	out.ErrorCode = code(err)
 	out.ErrorMessage = err.Error()
@@ -206,8 +209,9 @@ func (h *Handlers) refusePartition(c *produceCall, err error, out *wire.ProduceP
 type produceCall struct {
 	pool   *produceCallPool
 	x      *server.Exchange
-	acks   []ack         // what an answer with acks=all waits for; set before await, then fixed
-	body   []byte        // the encoded answer, with the error codes of success where acks wait
+	acks   []ack  // what an answer with acks=all waits for; set before await, then fixed
+	body   []byte // the encoded answer, with the error codes of success where acks wait
+	hints  leaderHints
 	failed error         // every error so far, for acks=0, which can only close the connection
 	sync   bool          // a sync that the one batch of the request waits for is done here
 	limits record.Limits // of the partition at hand: here so that it costs no allocation
@@ -238,7 +242,7 @@ func (p *produceCallPool) get() *produceCall {
 
 func (c *produceCall) begin(x *server.Exchange) {
 	c.x, c.failed, c.body, c.armed = x, nil, nil, false
-	c.acks = c.acks[:0]
+	c.acks, c.hints.nodes = c.acks[:0], c.hints.nodes[:0]
 	c.mu.pending, c.mu.finished, c.mu.expired = 0, false, false
 }
 
