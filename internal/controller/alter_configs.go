@@ -182,7 +182,14 @@ func (c *Core) alterResource(r *kmsg.IncrementalAlterConfigsRequestResource) ([]
 	if refusal := c.checkAltered(res, next); refusal != nil {
 		return nil, refusal
 	}
-	return configRecords(res, set, next, r.Configs), nil
+	recs := configRecords(res, set, next, r.Configs)
+	switch {
+	case res.Type == metadata.ResourceTopic && len(recs) > 0:
+		recs = c.reconfigured(recs, res.Name, next)
+	case res.Type == metadata.ResourceBroker && set[minISRConfig] != next[minISRConfig]:
+		recs = c.forgetEligible(recs)
+	}
+	return recs, nil
 }
 
 // alterValue carries out one alteration on what is set for a resource.

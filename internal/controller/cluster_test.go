@@ -283,21 +283,41 @@ func TestDroppedFenceIsDecidedAgain(t *testing.T) {
 	}
 }
 
-// A broker whose registration is in flight has no epoch that a record could name.
-func TestNobodyIsFencedWhoseEpochIsAGuess(t *testing.T) {
-	c := newTestCore(testConfig)
-	recs, refusal := c.BrokerRegistration(registration(1, 500, testID(600)), testTime)
+// A registration in flight has an epoch that is only a guess: an entry without records,
+// a leader's first, may come before it. No record may name it.
+func TestGuessedEpochsAreNotUsed(t *testing.T) {
+	c := coreWithBrokers(t, 1)
+	restart := registration(1, 950, testID(800))
+	now := testTime.Add(testConfig.SessionTimeout)
+	recs, refusal := c.BrokerRegistration(restart, now)
 	if refusal != nil {
 		t.Fatal(refusal)
 	}
 	mustAccept(t, c, recs)
-	c.Gone(1, 1, testTime)
-	if d := c.Expire(testTime.Add(time.Hour)); len(d.Records) != 0 {
-		t.Fatalf("%+v", d)
+	guess, _ := c.pending.Broker(1)
+	beat := heartbeat(c, 1)
+	if resp, recs := c.BrokerHeartbeat(beat, now); resp.ErrorCode != kerr.StaleBrokerEpoch.Code || recs != nil {
+		t.Fatalf("the incarnation before: %+v %v", resp, recs)
 	}
-	resp, recs := c.BrokerHeartbeat(&kmsg.BrokerHeartbeatRequest{BrokerID: 1, BrokerEpoch: 1, CurrentMetadataOffset: 9}, testTime)
-	if resp.ErrorCode != kerr.BrokerIDNotRegistered.Code || recs != nil {
-		t.Fatalf("%+v %v", resp, recs)
+	d := metadata.NewDelta(c.committed)
+	for _, rec := range recs {
+		if err := d.Replay(rec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	img := d.Apply(c.committed.Offset+2, 1)
+	c.Commit(img, false)
+	beat = heartbeat(c, 1)
+	if beat.BrokerEpoch == guess.Epoch {
+		t.Fatal("the guess was right")
+	}
+	if resp, recs := c.BrokerHeartbeat(beat, now); resp.ErrorCode != 0 || !resp.IsFenced || recs != nil {
+		t.Fatalf("while the guess stands: %+v %v", resp, recs)
+	}
+	c.Gone(1, guess.Epoch, now)
+	c.Commit(img, true)
+	if resp, recs := c.BrokerHeartbeat(beat, now); resp.ErrorCode != 0 || resp.IsFenced || len(recs) != 1 {
+		t.Fatalf("once it is known: %+v %v", resp, recs)
 	}
 }
 
@@ -329,6 +349,10 @@ func TestLevelOne(t *testing.T) {
 	level(recs)
 	if d := c.Expire(testTime.Add(time.Hour)); len(d.Records) != 0 {
 		t.Errorf("%+v", d)
+	}
+	b, _ := c.committed.Broker(1)
+	if err := c.Accept([]metadata.Record{&metadata.BrokerChangeRecord{BrokerID: 1, BrokerEpoch: b.Epoch}}, c.pending.Offset+1, 1); err == nil {
+		t.Error("a record of level 2 was accepted")
 	}
 	alter, recs := c.AlterPartition(&kmsg.AlterPartitionRequest{BrokerID: 1, BrokerEpoch: 1})
 	if alter.ErrorCode != kerr.UnsupportedVersion.Code || recs != nil {

@@ -56,6 +56,11 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) {
 	switch d.Cmd {
 	case "config":
 		s.core.config.DeleteTopicEnable = !d.HasArg("no-deletion")
+		if d.HasArg("balance") {
+			var interval string
+			d.ScanArgs(t, "balance", &interval)
+			s.core.config.BalanceInterval, _ = time.ParseDuration(interval)
+		}
 		if d.HasArg("no-level") {
 			s.core = coreOfLevel(testConfig, 0)
 		}

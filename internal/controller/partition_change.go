@@ -31,7 +31,11 @@ type partitionChange struct {
 
 // change returns a change of p, a partition of t, that aims at what there is.
 func (c *Core) change(t *metadata.Topic, p *metadata.Partition) *partitionChange {
-	set := c.pending.Config(metadata.ConfigResource{Type: metadata.ResourceTopic, Name: t.Name})
+	return c.changeUnder(c.pending.Config(metadata.ConfigResource{Type: metadata.ResourceTopic, Name: t.Name}), p)
+}
+
+// changeUnder is change for a topic for which set is configured.
+func (c *Core) changeUnder(set map[string]string, p *metadata.Partition) *partitionChange {
 	return &partitionChange{
 		core: c, before: p, isr: p.ISR, leaving: ids.NoNode, joining: ids.NoNode,
 		minISR:  min(c.schema.MinISR(set, len(p.Replicas)), len(p.Replicas)),
@@ -90,11 +94,8 @@ func changed(before, now []ids.NodeID) []ids.NodeID {
 	return now
 }
 
-// eligible returns the ELR of the ISR aimed at.
+// eligible returns the ELR of the ISR aimed at, where that is smaller than min.insync.replicas.
 func (ch *partitionChange) eligible() []ids.NodeID {
-	if len(ch.isr) >= ch.minISR {
-		return nil
-	}
 	var elr []ids.NodeID
 	for _, id := range slices.Concat(ch.before.ELR, ch.before.ISR) {
 		if !slices.Contains(ch.isr, id) && !slices.Contains(elr, id) && !(ch.lost && id == ch.leaving) {
@@ -131,4 +132,36 @@ func (ch *partitionChange) elect(isr, elr, last []ids.NodeID) (leader ids.NodeID
 func (ch *partitionChange) available(id ids.NodeID) bool {
 	b, ok := ch.core.pending.Broker(id)
 	return ok && id != ch.leaving && (b.Active() || id == ch.joining)
+}
+
+// reconfigured adds what new configurations of a topic mean for its partitions: with a
+// lower min.insync.replicas the high watermark moves on without those that were eligible,
+// and an unclean election may be allowed now.
+func (c *Core) reconfigured(recs []metadata.Record, topic string, set map[string]string) []metadata.Record {
+	t, ok := c.pending.Topic(topic)
+	if !ok {
+		return recs
+	}
+	for i := range t.Partitions {
+		if p := &t.Partitions[i]; p.Leader == ids.NoNode || len(p.ELR) > 0 {
+			recs = c.changeUnder(set, p).appendTo(recs, t, i)
+		}
+	}
+	return recs
+}
+
+// forgetEligible empties the ELR of every partition whose topic sets no
+// min.insync.replicas: the default changes, and with it who is eligible (KIP-966).
+func (c *Core) forgetEligible(recs []metadata.Record) []metadata.Record {
+	for t := range c.pending.Topics() {
+		if _, own := c.pending.Config(metadata.ConfigResource{Type: metadata.ResourceTopic, Name: t.Name})[minISRConfig]; own {
+			continue
+		}
+		for i := range t.Partitions {
+			if len(t.Partitions[i].ELR) > 0 {
+				recs = append(recs, &metadata.PartitionChangeRecord{TopicID: t.ID, PartitionID: int32(i), Leader: metadata.NoLeaderChange, ELR: []ids.NodeID{}})
+			}
+		}
+	}
+	return recs
 }

@@ -50,6 +50,7 @@ func (s testSchema) ValidateBroker(clusterDefault bool, overrides map[string]str
 			if err := s.validate(topicName, overrides[name]); err != nil {
 				return err
 			}
+		case name == minISRConfig:
 		case name == "listeners" && clusterDefault:
 			return fmt.Errorf("%s is a broker's own", name)
 		case name == "num.partitions":
