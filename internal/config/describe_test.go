@@ -160,5 +160,29 @@ func TestMinISRFollowsReplicas(t *testing.T) {
 		if got := topic.MinISR(c.replicas); string(rune('0'+got)) != c.want {
 			t.Errorf("MinISR(%d) of %v is %d, want %s", c.replicas, c.overrides, got, c.want)
 		}
+		schema := NewSchema(func() *Broker { return c.broker })
+		if got := schema.MinISR(c.overrides, c.replicas); got != topic.MinISR(c.replicas) {
+			t.Errorf("the controller's MinISR(%d) of %v is %d, want %s", c.replicas, c.overrides, got, c.want)
+		}
+	}
+}
+
+func TestUncleanElectionIsTheTopicsElseTheBrokers(t *testing.T) {
+	const name = "unclean.leader.election.enable"
+	b := newBroker(t, base(t))
+	for _, c := range []struct {
+		broker    *Broker
+		overrides map[string]string
+		want      bool
+	}{
+		{b, nil, false},
+		{b, map[string]string{name: "true"}, true},
+		{newBroker(t, base(t), properties(t, name+"=true")), nil, true},
+		{b.With(Dynamic{ClusterDefault: map[string]string{name: "true"}}), nil, true},
+		{b.With(Dynamic{ClusterDefault: map[string]string{name: "true"}}), map[string]string{name: "false"}, false},
+	} {
+		if got := NewSchema(func() *Broker { return c.broker }).UncleanElection(c.overrides); got != c.want {
+			t.Errorf("%v: %v, want %v", c.overrides, got, c.want)
+		}
 	}
 }

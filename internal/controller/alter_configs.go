@@ -252,6 +252,9 @@ func (c *Core) checkAltered(res metadata.ConfigResource, set map[string]string) 
 		if err := c.schema.ValidateBroker(res.Name == "", set); err != nil {
 			return refuse(kerr.InvalidRequest, "%v", err)
 		}
+		if _, own := set[minISRConfig]; own && res.Name != "" && c.replicates() {
+			return refuse(kerr.InvalidConfig, "%s cannot be set for one broker, as who is eligible to lead depends on it: set it for all brokers, or for topics", minISRConfig)
+		}
 		return nil
 	}
 	if len(set) == 0 {

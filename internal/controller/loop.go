@@ -156,7 +156,14 @@ func (c *Controller) expire(now time.Time) {
 
 // decideUnasked tells whether there was something to decide and it was accepted.
 func (c *Controller) decideUnasked(d Decision) bool {
-	return len(d.Records) > 0 && c.accept(d.Records, d.Why) == nil
+	if len(d.Records) == 0 {
+		return false
+	}
+	err := c.accept(d.Records, d.Why)
+	if err != nil {
+		c.deps.Logger.Error("controller cannot do what it decided", "why", d.Why, "err", err)
+	}
+	return err == nil
 }
 
 // accept makes recs part of the pending image and of the entry being filled, and logs
