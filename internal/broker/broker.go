@@ -388,16 +388,17 @@ func (b *Broker) endpoints() []metadata.Endpoint {
 // accept serves clients.
 func (b *Broker) accept(context.Context) error {
 	handlers := handler.New(handler.Deps{
-		Node:        b.cfg.NodeID,
-		Image:       b.metadata.Image,
-		Partitions:  b.table,
-		LogDirs:     b.store,
-		MoveReplica: b.mover.Move,
-		Controller:  b.controller,
-		Groups:      b.coordinators.groups,
-		Quorum:      b.quorum.Status,
-		Config:      b.current.Load,
-		Logger:      b.deps.Logger,
+		Node:            b.cfg.NodeID,
+		Image:           b.metadata.Image,
+		Partitions:      b.table,
+		LogDirs:         b.store,
+		MoveReplica:     b.mover.Move,
+		Controller:      b.controller,
+		LocalController: b.controller,
+		Groups:          b.coordinators.groups,
+		Quorum:          b.quorum.Status,
+		Config:          b.current.Load,
+		Logger:          b.deps.Logger,
 	})
 	limits := server.DefaultConfig()
 	limits.RequestBytesMax = int(b.cfg.SocketRequestMaxBytes)

@@ -15,5 +15,6 @@ func alterConfigs(h *Handlers, x *server.Exchange) {
 	if !decode(x, &req) {
 		return
 	}
-	reply(x, h.Controller.AlterConfigs(x.Context(), h.Node, &req))
+	controller, node := h.decider(x)
+	reply(x, controller.AlterConfigs(x.Context(), node, &req))
 }

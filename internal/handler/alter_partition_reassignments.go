@@ -19,5 +19,6 @@ func alterPartitionReassignments(h *Handlers, x *server.Exchange) {
 	}
 	ctx, cancel := within(x, req.TimeoutMillis)
 	defer cancel()
-	reply(x, h.Controller.AlterPartitionReassignments(ctx, &req))
+	controller, _ := h.decider(x)
+	reply(x, controller.AlterPartitionReassignments(ctx, &req))
 }

@@ -15,5 +15,6 @@ func createPartitions(h *Handlers, x *server.Exchange) {
 	}
 	ctx, cancel := within(x, req.TimeoutMillis)
 	defer cancel()
-	reply(x, h.Controller.CreatePartitions(ctx, &req))
+	controller, _ := h.decider(x)
+	reply(x, controller.CreatePartitions(ctx, &req))
 }

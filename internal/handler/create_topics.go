@@ -17,5 +17,6 @@ func createTopics(h *Handlers, x *server.Exchange) {
 	}
 	ctx, cancel := within(x, req.TimeoutMillis)
 	defer cancel()
-	reply(x, h.Controller.CreateTopics(ctx, &req))
+	controller, _ := h.decider(x)
+	reply(x, controller.CreateTopics(ctx, &req))
 }

@@ -17,5 +17,6 @@ func deleteTopics(h *Handlers, x *server.Exchange) {
 	}
 	ctx, cancel := within(x, req.TimeoutMillis)
 	defer cancel()
-	reply(x, h.Controller.DeleteTopics(ctx, &req))
+	controller, _ := h.decider(x)
+	reply(x, controller.DeleteTopics(ctx, &req))
 }

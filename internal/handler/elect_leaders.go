@@ -17,5 +17,6 @@ func electLeaders(h *Handlers, x *server.Exchange) {
 	}
 	ctx, cancel := within(x, req.TimeoutMillis)
 	defer cancel()
-	reply(x, h.Controller.ElectLeaders(ctx, &req))
+	controller, _ := h.decider(x)
+	reply(x, controller.ElectLeaders(ctx, &req))
 }

@@ -154,7 +154,7 @@ func TestGroupErrors(t *testing.T) {
 		},
 	}
 	for req, code := range errorOf {
-		api := lookup(req.Key())
+		api := lookup(registry, req.Key())
 		for v := api.Min; v <= api.Max; v++ {
 			req.SetVersion(v)
 			resp := ask[kmsg.Response](c, req)

@@ -41,6 +41,13 @@ type Membership interface {
 	UnregisterBroker(context.Context, *kmsg.UnregisterBrokerRequest) *kmsg.UnregisterBrokerResponse
 }
 
+// Nodes is the part of the controller that other nodes of the cluster ask. It answers NOT_CONTROLLER while it does not decide.
+type Nodes interface {
+	BrokerRegistration(context.Context, *kmsg.BrokerRegistrationRequest) *kmsg.BrokerRegistrationResponse
+	BrokerHeartbeat(context.Context, *kmsg.BrokerHeartbeatRequest) *kmsg.BrokerHeartbeatResponse
+	AlterPartition(context.Context, *kmsg.AlterPartitionRequest) *kmsg.AlterPartitionResponse
+}
+
 // Partitions finds the partitions that this broker has. The error is the Kafka error
 // of a partition that it has not: unknown, known but led elsewhere, or another topic id.
 type Partitions interface {
@@ -56,11 +63,14 @@ type Deps struct {
 	LogDirs    LogDirs
 	// MoveReplica begins to move a replica to a data directory, or finds that there is nothing to do.
 	MoveReplica func(tp ids.TopicPartition, dir string) error
-	Controller  Controller
-	Groups      Groups
-	Quorum      func() quorum.Status
-	Config      func() *config.Broker // of now, dynamic configs included
-	Logger      *slog.Logger
+	// Controller decides, or asks the node that does. LocalController is this node's own.
+	Controller      Controller
+	LocalController Controller
+	Nodes           Nodes // nil where no other nodes are admitted
+	Groups          Groups
+	Quorum          func() quorum.Status
+	Config          func() *config.Broker // of now, dynamic configs included
+	Logger          *slog.Logger
 }
 
 // Handlers answers every API of the registry.
@@ -90,6 +100,26 @@ func (h *Handlers) allocateProducerIDs(ctx context.Context) (ids.ProducerID, int
 		return ids.NoProducerID, 0, fmt.Errorf("broker %d has not registered yet: %w", h.Node, kerr.CoordinatorNotAvailable)
 	}
 	return h.Controller.AllocateProducerIDs(ctx, h.Node, b.Epoch)
+}
+
+// decider returns who decides what x asks for, and the broker whose client has asked. What another node has forwarded
+// is that node's, and goes no further: were it forwarded again, two nodes that take each other for the controller
+// would never end.
+func (h *Handlers) decider(x *server.Exchange) (Controller, ids.NodeID) {
+	if from, ok := x.Conn.Node(); ok {
+		return h.LocalController, from.Node
+	}
+	return h.Controller, h.Node
+}
+
+// forItself tells whether a node asks as the broker that it is. It closes the connection of one that does not.
+func forItself(x *server.Exchange, broker int32) bool {
+	from, ok := x.Conn.Node()
+	if ok && int32(from.Node) == broker {
+		return true
+	}
+	x.Close(fmt.Errorf("%s of broker %d by %v", kmsg.NameForKey(x.Key), broker, from))
+	return false
 }
 
 // within returns a context that ends when the request's own time-out does.

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -55,6 +56,8 @@ type broker struct {
 		sync.Mutex
 		offset    ids.Offset
 		requested []kmsg.CreateTopicsRequestTopic // of the controller
+		nodes     []kmsg.Request                  // of other nodes
+		logged    bytes.Buffer                    // by the server
 	}
 }
 
@@ -100,9 +103,9 @@ func startBrokerOn(t testing.TB, fs vfs.FS, dirs string, settings ...string) *br
 	b.mover = replica.NewMover(b.table, b.store, discard)
 	b.handlers = New(Deps{
 		Node: testNode, Image: b.image.Load, Partitions: b.table, LogDirs: b.store, MoveReplica: b.mover.Move, Controller: b,
-		Quorum: func() quorum.Status { return b.quorum }, Config: func() *config.Broker { return b.config }, Logger: discard,
+		LocalController: noController{}, Nodes: b, Quorum: func() quorum.Status { return b.quorum }, Config: func() *config.Broker { return b.config }, Logger: discard,
 	})
-	if b.srv, err = server.New(server.DefaultConfig(), server.Deps{Handler: b.handlers, Logger: discard}); err != nil {
+	if b.srv, err = server.New(server.DefaultConfig(), server.Deps{Handler: b.handlers, Peers: b, Logger: slog.New(slog.NewTextHandler(b, nil))}); err != nil {
 		t.Fatal(err)
 	}
 	go b.srv.Serve(b.listener, testListener)

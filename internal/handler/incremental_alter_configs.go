@@ -15,5 +15,6 @@ func incrementalAlterConfigs(h *Handlers, x *server.Exchange) {
 	if !decode(x, &req) {
 		return
 	}
-	reply(x, h.Controller.IncrementalAlterConfigs(x.Context(), h.Node, &req))
+	controller, node := h.decider(x)
+	reply(x, controller.IncrementalAlterConfigs(x.Context(), node, &req))
 }

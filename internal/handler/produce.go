@@ -29,7 +29,7 @@ import (
 func init() {
 	register(kmsg.Produce, 0, 13, produce,
 		"versions 0 to 2 are advertised, as clients turn features off otherwise, and refused; a transactional batch is one of no transaction until transactions are built")
-	lookup(int16(kmsg.Produce)).ServedFirst = 3
+	lookup(registry, int16(kmsg.Produce)).ServedFirst = 3
 }
 
 func produce(h *Handlers, x *server.Exchange) {

@@ -18,35 +18,55 @@ type API struct {
 	serve func(*Handlers, *server.Exchange)
 }
 
-var registry []API
+// registry is what everybody is served. internal is what nodes of the cluster ask of each other: it is served to
+// them alone and advertised to nobody.
+var registry, internal []API
 
 // register adds an API. It is called by the init function of the API's file.
 func register(key kmsg.Key, minVersion, maxVersion int16, serve func(*Handlers, *server.Exchange), remark string) {
-	registry = append(registry, API{Key: key, Min: minVersion, Max: maxVersion, ServedFirst: minVersion, Remark: remark, serve: serve})
-	slices.SortFunc(registry, func(a, b API) int { return int(a.Key) - int(b.Key) })
+	registry = withAPI(registry, API{Key: key, Min: minVersion, Max: maxVersion, ServedFirst: minVersion, Remark: remark, serve: serve})
 }
 
-// APIs returns what is served, in order of the keys.
+// registerInternal adds an API for nodes, in the one version that they use.
+func registerInternal(key kmsg.Key, version int16, serve func(*Handlers, *server.Exchange)) {
+	internal = withAPI(internal, API{Key: key, Min: version, Max: version, ServedFirst: version, serve: serve})
+}
+
+func withAPI(apis []API, a API) []API {
+	apis = append(apis, a)
+	slices.SortFunc(apis, func(a, b API) int { return int(a.Key) - int(b.Key) })
+	return apis
+}
+
+// APIs returns what is served to everybody, in order of the keys.
 func APIs() []API { return slices.Clone(registry) }
 
-func lookup(key int16) *API {
-	i, found := slices.BinarySearchFunc(registry, key, func(a API, key int16) int { return int(a.Key) - int(key) })
+// lookup finds an API of some; nil where it is none of them.
+func lookup(apis []API, key int16) *API {
+	i, found := slices.BinarySearchFunc(apis, key, func(a API, key int16) int { return int(a.Key) - int(key) })
 	if !found {
 		return nil
 	}
-	return &registry[i]
+	return &apis[i]
 }
 
 // Serves tells whether a request is answered rather than its connection closed. Every
 // version of ApiVersions is: a version that we do not know gets error 35 in the form of version 0 (KIP-511).
-func (h *Handlers) Serves(key, version int16, _ bool) bool {
-	a := lookup(key)
+func (h *Handlers) Serves(key, version int16, node bool) bool {
+	a := lookup(registry, key)
+	if a == nil && node {
+		a = lookup(internal, key)
+	}
 	return a != nil && (key == int16(kmsg.ApiVersions) || version >= a.ServedFirst && version <= a.Max)
 }
 
 // Serve answers x.
 func (h *Handlers) Serve(x *server.Exchange) {
-	lookup(x.Key).serve(h, x)
+	a := lookup(registry, x.Key)
+	if a == nil {
+		a = lookup(internal, x.Key)
+	}
+	a.serve(h, x)
 }
 
 // decode reads the body of x into req. Where that fails it closes the connection, as a

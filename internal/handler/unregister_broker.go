@@ -17,5 +17,6 @@ func unregisterBroker(h *Handlers, x *server.Exchange) {
 	if !decode(x, &req) {
 		return
 	}
-	reply(x, h.Controller.UnregisterBroker(x.Context(), &req))
+	controller, _ := h.decider(x)
+	reply(x, controller.UnregisterBroker(x.Context(), &req))
 }

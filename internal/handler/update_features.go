@@ -25,5 +25,6 @@ func updateFeatures(h *Handlers, x *server.Exchange) {
 	}
 	ctx, cancel := within(x, req.TimeoutMillis)
 	defer cancel()
-	reply(x, h.Controller.UpdateFeatures(ctx, &req))
+	controller, _ := h.decider(x)
+	reply(x, controller.UpdateFeatures(ctx, &req))
 }
