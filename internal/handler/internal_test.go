@@ -2,7 +2,9 @@ package handler
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"reflect"
 	"strings"
@@ -136,6 +138,43 @@ func TestInternalAPIs(t *testing.T) {
 	if got.ProducerIDLen != 0 {
 		t.Errorf("%+v", got)
 	}
+}
+
+// The client that nodes have and the server of a node understand each other.
+func TestInternalAPIsThroughAClient(t *testing.T) {
+	b := startBroker(t)
+	b.handlers.LocalController, b.handlers.Controller = b, noController{}
+	c := peer.NewClient(peer.ClientConfig{
+		Local: func() peer.Local { return nodeLocal(otherNode) },
+		Dial: func(context.Context, ids.NodeID) (net.Conn, error) {
+			near, far := net.Pipe()
+			b.listener.conns <- far
+			return near, nil
+		},
+		RequestsMax: 100, QueueBytesMax: 1 << 20, ResponseBytesMax: 1 << 20, Logger: slog.New(slog.DiscardHandler),
+	})
+	reqs := internalRequests(otherNode)
+	create := kmsg.NewPtrCreateTopicsRequest()
+	create.Version, create.TimeoutMillis = 7, 60_000
+	create.Topics = []kmsg.CreateTopicsRequestTopic{{Topic: "forwarded"}}
+	for _, req := range append(reqs, create) {
+		resp, err := c.Request(t.Context(), testNode, req)
+		if err != nil || resp.Key() != req.Key() {
+			t.Errorf("%+v, %v", resp, err)
+		}
+	}
+	if _, ok := b.image.Load().Topic("forwarded"); !ok {
+		t.Error("the topic was not created")
+	}
+	// A connection that the server closes is no reason not to ask again.
+	if _, err := c.Request(t.Context(), testNode, internalRequests(otherNode + 1)[0]); !errors.Is(err, peer.ErrUnanswered) {
+		t.Errorf("for another broker: %v", err)
+	}
+	if _, err := c.Request(t.Context(), testNode, reqs[1]); err != nil {
+		t.Error(err)
+	}
+	c.Close()
+	b.stop()
 }
 
 // refusing is a controller that hands out no producer ids.
