@@ -14,7 +14,7 @@ import (
 
 func deps(logger *slog.Logger) broker.Deps {
 	listen := func(_, address string) (net.Listener, error) { return server.Listen(context.Background(), address) }
-	return broker.Deps{FS: vfs.OS, Listen: listen, Logger: logger}
+	return broker.Deps{FS: vfs.OS, Listen: listen, Dial: new(net.Dialer).DialContext, Logger: logger}
 }
 
 func startBroker(ctx context.Context, cfg *config.Broker, logger *slog.Logger) (cli.Broker, error) {

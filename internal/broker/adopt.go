@@ -36,6 +36,9 @@ func Adopt(ctx context.Context, cfg *config.Broker, deps Deps, dir string) ([]Ad
 }
 
 func (b *Broker) adopt(ctx context.Context, dir string) ([]Adopted, error) {
+	if !b.alone() {
+		return nil, fmt.Errorf("topics are adopted on a lone node, and controller.quorum.voters names %d", len(b.cfg.Voters))
+	}
 	if !slices.ContainsFunc(b.cfg.LogDirs, func(d string) bool { return samePath(d, dir) }) {
 		return nil, fmt.Errorf("%s is none of log.dirs=%s: copy the partition directories into one of these first", dir, strings.Join(b.cfg.LogDirs, ","))
 	}

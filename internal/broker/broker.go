@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kmsg"
-
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/controller"
 	"github.com/moldau/moldau/internal/handler"
@@ -30,6 +28,8 @@ import (
 type Deps struct {
 	FS     vfs.FS
 	Listen func(network, address string) (net.Listener, error)
+	// Dial reaches other nodes; a lone one needs none.
+	Dial   func(ctx context.Context, network, address string) (net.Conn, error)
 	Logger *slog.Logger
 }
 
@@ -39,6 +39,8 @@ type Broker struct {
 	deps Deps
 
 	listeners    []net.Listener // as in cfg.Listeners
+	forNodes     []net.Listener // as in cfg.ControllerListeners; none on a lone node
+	newCluster   string         // what a cluster is called that begins with this node
 	store        *log.Store
 	metadata     *metadataLog
 	current      atomic.Pointer[config.Broker] // cfg with the dynamic configs of the image; stored by the metadata log
@@ -48,6 +50,10 @@ type Broker struct {
 	lifecycle    *lifecycle
 	coordinators *coordinators
 	quorum       *quorum.Node
+	nodes        *nodes // nil on a lone node
+	handlers     *handler.Handlers
+	forward      *forwarder
+	epoch        atomic.Int64 // of this process's registration, -1 before
 	server       *server.Server
 
 	stop   []func(context.Context) error // what Stop does, last started first
@@ -61,17 +67,22 @@ func New(cfg *config.Broker, deps Deps) (*Broker, error) {
 	if deps.FS == nil || deps.Listen == nil || deps.Logger == nil {
 		return nil, errors.New("a broker needs a file system, a way to listen and a logger")
 	}
-	if len(cfg.Voters) > 1 {
-		return nil, errors.New("several voters in controller.quorum.voters are not built yet; name this node alone, or delete the line")
+	b := &Broker{cfg: cfg, deps: deps, newCluster: ids.NewUUID().String(), failed: make(chan error, 1)}
+	b.epoch.Store(-1)
+	if !b.alone() && deps.Dial == nil {
+		return nil, errors.New("a broker of a quorum of several voters needs a way to dial")
 	}
-	return &Broker{cfg: cfg, deps: deps, failed: make(chan error, 1)}, nil
+	return b, nil
 }
+
+// alone tells whether this node is the only voter of its quorum.
+func (b *Broker) alone() bool { return len(b.cfg.Voters) == 1 }
 
 // Start starts the node and returns once it serves clients. Addresses are taken before
 // any file is touched, so that a port in use leaves the data as it was. After an error
 // everything that was started is stopped again.
 func (b *Broker) Start(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{b.listen, b.open, b.join, b.register, b.settle, b.unfence, b.accept} {
+	for _, step := range []func(context.Context) error{b.listen, b.open, b.join, b.register, b.settle, b.unfence, b.accept, b.mayLeave} {
 		if err := step(ctx); err != nil {
 			return errors.Join(err, b.Stop(context.WithoutCancel(ctx)))
 		}
@@ -105,13 +116,21 @@ func (b *Broker) fail(err error) {
 // Addr is the address of the first listener for clients.
 func (b *Broker) Addr() string { return b.listeners[0].Addr().String() }
 
-func (b *Broker) listen(context.Context) error {
-	for _, l := range b.cfg.Listeners {
+func (b *Broker) listen(context.Context) (err error) {
+	if b.listeners, err = b.listenAt(b.cfg.Listeners); err != nil || b.alone() {
+		return err
+	}
+	b.forNodes, err = b.listenAt(b.cfg.ControllerListeners)
+	return err
+}
+
+func (b *Broker) listenAt(at []config.Listener) (listeners []net.Listener, err error) {
+	for _, l := range at {
 		nl, err := b.deps.Listen("tcp", l.Address())
 		if err != nil {
-			return fmt.Errorf("listener %s: %w", l.Name, err)
+			return listeners, fmt.Errorf("listener %s: %w", l.Name, err)
 		}
-		b.listeners = append(b.listeners, nl)
+		listeners = append(listeners, nl)
 		b.onStop(func(context.Context) error {
 			if err := nl.Close(); !errors.Is(err, net.ErrClosed) {
 				return err
@@ -119,7 +138,7 @@ func (b *Broker) listen(context.Context) error {
 			return nil
 		})
 	}
-	return nil
+	return listeners, nil
 }
 
 // open opens the data directories.
@@ -150,12 +169,20 @@ func (b *Broker) open(context.Context) error {
 }
 
 // checkMetadata refuses to start on a damaged metadata log while no file of a partition has been touched.
-func (b *Broker) checkMetadata(ids.DirectoryID) error { return quorum.Check(b.quorumConfig()) }
+func (b *Broker) checkMetadata(directory ids.DirectoryID) error {
+	if directory.IsZero() && !b.alone() {
+		return nil // a directory without an id is a new one, and the quorum knows how to take that
+	}
+	return quorum.Check(b.quorumConfig(directory))
+}
 
-func (b *Broker) quorumConfig() quorum.Config {
+func (b *Broker) quorumConfig(directory ids.DirectoryID) quorum.Config {
 	return quorum.Config{
 		NodeID:        b.cfg.NodeID,
-		Voters:        []ids.NodeID{b.cfg.NodeID},
+		Voters:        voterIDs(b.cfg),
+		DirectoryID:   directory,
+		ClusterID:     b.clusterID(),
+		Endpoint:      b.controllerEndpoint(),
 		FS:            b.deps.FS,
 		Dir:           b.cfg.MetadataLogDir,
 		SnapshotBytes: b.cfg.SnapshotBytes,
@@ -175,22 +202,52 @@ func (b *Broker) dirFailed(dir string, id ids.DirectoryID, err error) {
 	}
 }
 
-// join opens the metadata log, follows it up to its end, and starts to decide.
+// join opens the metadata log, takes part in the quorum, and follows what is decided.
 func (b *Broker) join(ctx context.Context) error {
-	b.current.Store(b.cfg)
-	b.metadata = newMetadataLog(b.deps.Logger)
-	b.table = replica.NewTable(replica.Config{Node: b.cfg.NodeID, Logs: b.store, Settings: b.settings, Logger: b.deps.Logger})
 	proposals := &proposer{}
+	b.follow(proposals)
+	var transport quorum.Transport // of several voters
+	if !b.alone() {
+		b.nodes = newNodes(b.cfg, b.deps, b.identity)
+		b.onStop(func(context.Context) error { b.nodes.close(); return nil })
+		transport = b.nodes.network
+	}
+	node, err := quorum.Open(b.quorumConfig(b.store.MetadataDirectory()), b.metadata, transport)
+	if err != nil {
+		return err
+	}
+	b.quorum = node
+	proposals.node = node
+	b.serveRequests()
+	if err := b.serveNodes(); err != nil {
+		node.Stop()
+		return err
+	}
+	node.Start()
+	b.onStop(func(context.Context) error { node.Stop(); return nil })
+	b.watch.Go(func() {
+		<-node.Done()
+		if err := node.Err(); err != nil {
+			b.fail(fmt.Errorf("metadata quorum: %w", err))
+		}
+	})
+	return nil
+}
+
+// follow makes everything that follows the metadata.
+func (b *Broker) follow(proposals *proposer) {
+	b.current.Store(b.cfg)
+	b.metadata = newMetadataLog(b.cfg.NodeID, b.deps.Logger)
+	b.table = replica.NewTable(replica.Config{Node: b.cfg.NodeID, Logs: b.store, Settings: b.settings, Logger: b.deps.Logger})
 	b.controller = controller.New(controller.Config{
 		CoreConfig: controller.CoreConfig{
 			NumPartitions:     b.cfg.NumPartitions,
 			ReplicationFactor: b.cfg.DefaultReplicationFactor,
 			DeleteTopicEnable: b.cfg.DeleteTopicEnable,
 			ReplicationMax:    1,
-			SessionTimeout:    sessionTimeout,
+			SessionTimeout:    b.cfg.SessionTimeout,
 		},
-		ClusterID: b.clusterID(),
-		Voters:    []metadata.Voter{{NodeID: b.cfg.NodeID, DirectoryID: b.metadataDirectory()}},
+		Founding: b.founding,
 	}, controller.Deps{
 		Quorum: proposals,
 		Schema: config.NewSchema(b.current.Load),
@@ -200,45 +257,26 @@ func (b *Broker) join(ctx context.Context) error {
 	b.onStop(func(context.Context) error { b.mover.Stop(); return nil })
 	b.coordinators = newCoordinators(b.cfg.NodeID, b.table, b.current.Load, b.metadata.Image, b.deps.Logger)
 	b.onStop(func(context.Context) error { b.coordinators.groups.Stop(); return nil })
-	b.metadata.followers = followers{configs: b, partitions: b.table, coordinators: b.coordinators, controller: b.controller}
+	b.metadata.followers = followers{
+		configs: b, partitions: b.table, coordinators: b.coordinators, controller: b.controller, elected: b.probeBrokers,
+	}
 	b.controller.Start()
 	b.onStop(func(context.Context) error { b.controller.Stop(); return nil })
-
-	node, err := quorum.Open(b.quorumConfig(), b.metadata, nil)
-	if err != nil {
-		return err
-	}
-	b.quorum = node
-	proposals.node = node
-	node.Start()
-	b.onStop(func(context.Context) error { node.Stop(); return nil })
-	b.watch.Go(func() {
-		<-node.Done()
-		if err := node.Err(); err != nil {
-			b.fail(fmt.Errorf("metadata quorum: %w", err))
-		}
-	})
-	return b.waitReady(ctx)
 }
 
-// waitReady returns once decisions are made, or why they never will be.
-func (b *Broker) waitReady(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	go func() {
-		select {
-		case <-b.quorum.Done():
-			cancel(b.quorum.Err())
-		case <-ctx.Done():
-		}
-	}()
-	if err := b.controller.WaitReady(ctx); err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
-		return fmt.Errorf("the metadata quorum does not begin: %w", err)
+// founding says what a cluster is called that this node is the first to decide for, and who its voters are.
+func (b *Broker) founding() (clusterID string, voters []metadata.Voter) {
+	if b.alone() {
+		return b.clusterID(), []metadata.Voter{{NodeID: b.cfg.NodeID, DirectoryID: b.store.MetadataDirectory()}}
 	}
-	return nil
+	d, err := b.quorum.Describe(context.Background())
+	if err != nil {
+		return "", nil // the quorum has stopped
+	}
+	for _, v := range d.Voters {
+		voters = append(voters, metadata.Voter{NodeID: v.Node, DirectoryID: v.Directory})
+	}
+	return d.ClusterID, voters
 }
 
 // proposer lets the controller be made before the node that it proposes to.
@@ -251,19 +289,12 @@ func (p *proposer) Propose(epoch ids.LeaderEpoch, data []byte) error {
 // clusterID is the id for a cluster that begins with this node: that of the data it has
 // already, such as partitions that Apache Kafka wrote, or a new one.
 func (b *Broker) clusterID() string {
-	if id := b.store.ClusterID(); id != "" {
-		return id
-	}
-	return ids.NewUUID().String()
-}
-
-func (b *Broker) metadataDirectory() ids.DirectoryID {
-	for _, d := range b.store.Dirs() {
-		if d.Path == b.cfg.MetadataLogDir {
-			return d.ID
+	if b.store != nil {
+		if id := b.store.ClusterID(); id != "" {
+			return id
 		}
 	}
-	return ids.ZeroUUID
+	return b.newCluster
 }
 
 // Reconfigure takes over what is set dynamically for this broker, and for all, in img.
@@ -302,63 +333,6 @@ var durabilities = map[config.Durability]partition.Durability{
 	config.DurabilityOS:    partition.DurabilityOS,
 }
 
-func optional(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
-}
-
-// register makes the node a broker of the cluster, fenced.
-func (b *Broker) register(ctx context.Context) error {
-	b.lifecycle = &lifecycle{
-		to:     b.controller,
-		node:   b.cfg.NodeID,
-		offset: func() ids.Offset { return b.metadata.Image().Offset },
-		lost:   b.fail,
-		logger: b.deps.Logger,
-	}
-	if err := b.lifecycle.register(ctx, b.registration()); err != nil {
-		return err
-	}
-	if err := b.store.SetClusterID(b.metadata.Image().ClusterID()); err != nil {
-		return err
-	}
-	return nil
-}
-
-// registration is what this process tells of itself.
-func (b *Broker) registration() *kmsg.BrokerRegistrationRequest {
-	req := kmsg.NewPtrBrokerRegistrationRequest()
-	req.Version = req.MaxVersion()
-	req.BrokerID = int32(b.cfg.NodeID)
-	req.IncarnationID = ids.NewUUID()
-	req.ClusterID = b.store.ClusterID()
-	req.Rack = optional(b.cfg.Rack)
-	for _, e := range b.endpoints() {
-		req.Listeners = append(req.Listeners, kmsg.BrokerRegistrationRequestListener{Name: e.Listener, Host: e.Host, Port: e.Port, SecurityProtocol: e.Protocol})
-	}
-	for _, f := range metadata.SupportedFeatures() {
-		req.Features = append(req.Features, kmsg.BrokerRegistrationRequestFeature{Name: f.Name, MinSupportedVersion: f.Min, MaxSupportedVersion: f.Max})
-	}
-	for _, d := range b.store.Dirs() {
-		req.LogDirs = append(req.LogDirs, d.ID)
-	}
-	if before, ok := b.metadata.Image().Broker(b.cfg.NodeID); ok && b.store.CleanShutdown() {
-		req.PreviousBrokerEpoch = before.Epoch
-	}
-	return req
-}
-
-// unfence has the controller send clients to this node, and keeps it so.
-func (b *Broker) unfence(ctx context.Context) error {
-	if err := b.lifecycle.start(ctx); err != nil {
-		return err
-	}
-	b.onStop(func(context.Context) error { b.lifecycle.stop(); return nil })
-	return nil
-}
-
 // settle begins the upkeep of the logs, once it is known which are in use, and goes on with what was being moved.
 func (b *Broker) settle(context.Context) error {
 	b.reportStrays()
@@ -367,55 +341,81 @@ func (b *Broker) settle(context.Context) error {
 	return nil
 }
 
-// endpoints is what clients are told to connect to: the port that was really taken
-// where the configuration leaves it to the system.
-func (b *Broker) endpoints() []metadata.Endpoint {
-	var out []metadata.Endpoint
-	for i, a := range b.cfg.Advertised {
-		if a.Port == 0 && i < len(b.listeners) {
-			if tcp, ok := b.listeners[i].Addr().(*net.TCPAddr); ok {
-				a.Port = int32(tcp.Port)
-			}
-		}
-		if a.Host == "" {
-			a.Host = hostname()
-		}
-		out = append(out, metadata.Endpoint{Listener: a.Name, Host: a.Host, Port: uint16(a.Port)})
+// serveRequests makes what answers requests, of clients and of nodes.
+func (b *Broker) serveRequests() {
+	b.forward = &forwarder{
+		node: b.cfg.NodeID, local: b.controller, leader: func() ids.NodeID { return b.quorum.Status().Leader },
+		seen: b.quorum.ReadIndex, logger: b.deps.Logger,
 	}
-	return out
-}
-
-// accept serves clients.
-func (b *Broker) accept(context.Context) error {
-	handlers := handler.New(handler.Deps{
+	if b.nodes != nil {
+		b.forward.ask = b.nodes.requests.Request
+	}
+	b.handlers = handler.New(handler.Deps{
 		Node:            b.cfg.NodeID,
 		Image:           b.metadata.Image,
-		Partitions:      b.table,
+		Partitions:      located{b.table, b.metadata.Image},
 		LogDirs:         b.store,
 		MoveReplica:     b.mover.Move,
-		Controller:      b.controller,
+		Controller:      b.forward,
 		LocalController: b.controller,
+		Nodes:           b.controller,
 		Groups:          b.coordinators.groups,
-		Quorum:          b.quorum.Status,
+		Quorum:          b.quorum,
+		ToController:    b.forward.toController,
 		Config:          b.current.Load,
 		Logger:          b.deps.Logger,
 	})
+	b.onStop(func(context.Context) error { b.handlers.Stop(); return nil })
+}
+
+func (b *Broker) limits() server.Config {
 	limits := server.DefaultConfig()
 	limits.RequestBytesMax = int(b.cfg.SocketRequestMaxBytes)
 	limits.IdleMax = b.cfg.ConnectionsMaxIdle
 	limits.ConnectionsMax = int(b.cfg.MaxConnections)
 	limits.ConnectionsPerIPMax = int(b.cfg.MaxConnectionsPerIP)
-	srv, err := server.New(limits, server.Deps{Handler: handlers, Logger: b.deps.Logger})
+	return limits
+}
+
+// serveNodes serves the other nodes, with a memory of their own.
+func (b *Broker) serveNodes() error {
+	if b.alone() {
+		return nil
+	}
+	srv, err := server.New(server.DefaultConfig(), server.Deps{Handler: b.handlers, Peers: b.nodes, NodeGone: b.nodeGone, Logger: b.deps.Logger})
+	if err != nil {
+		return err
+	}
+	var serving sync.WaitGroup
+	for i, l := range b.forNodes {
+		serving.Go(func() {
+			b.watchListener(srv.ServeNodes(l, b.cfg.ControllerListeners[i].Name), b.cfg.ControllerListeners[i])
+		})
+	}
+	b.onStop(func(ctx context.Context) error {
+		b.nodes.network.Close() // its connections are the server's too
+		err := srv.Stop(ctx)
+		serving.Wait()
+		return err
+	})
+	return nil
+}
+
+func (b *Broker) watchListener(err error, l config.Listener) {
+	if err != nil && !errors.Is(err, server.ErrStopped) {
+		b.fail(fmt.Errorf("listener %s: %w", l.Name, err))
+	}
+}
+
+// accept serves clients.
+func (b *Broker) accept(context.Context) error {
+	srv, err := server.New(b.limits(), server.Deps{Handler: b.handlers, Logger: b.deps.Logger})
 	if err != nil {
 		return err
 	}
 	b.server = srv
 	for i, l := range b.listeners {
-		b.serve.Go(func() {
-			if err := srv.Serve(l, b.cfg.Listeners[i].Name); err != nil {
-				b.fail(fmt.Errorf("listener %s: %w", b.cfg.Listeners[i].Name, err))
-			}
-		})
+		b.serve.Go(func() { b.watchListener(srv.Serve(l, b.cfg.Listeners[i].Name), b.cfg.Listeners[i]) })
 	}
 	stopCheckpoints := b.checkpointHighWatermarks()
 	b.onStop(func(ctx context.Context) error {
@@ -423,7 +423,6 @@ func (b *Broker) accept(context.Context) error {
 		b.coordinators.groups.Stop() // who waits for a rebalance is answered, or the server would wait with him
 		err := srv.Stop(ctx)
 		b.serve.Wait()
-		handlers.Stop()
 		return err
 	})
 	return nil

@@ -165,12 +165,3 @@ func damageMetadata(t *testing.T, fsys vfs.FS) {
 	}
 	t.Fatal("there is no metadata to be damaged")
 }
-
-// TestSeveralVotersAreRefused: a node that was told of others must not begin a cluster of its own.
-func TestSeveralVotersAreRefused(t *testing.T) {
-	cfg := &config.Broker{NodeID: 1, Voters: []config.Voter{{ID: 1}, {ID: 2}, {ID: 3}}}
-	_, err := New(cfg, Deps{FS: vfs.NewMem(), Listen: net.Listen, Logger: slog.New(slog.DiscardHandler)})
-	if err == nil || !strings.Contains(err.Error(), "controller.quorum.voters") {
-		t.Errorf("%v", err)
-	}
-}

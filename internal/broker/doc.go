@@ -6,9 +6,12 @@
 // enters: it makes the next Image, has the replica table and then the coordinators follow it, and
 // tells the controller. coordinators has the shards of the internal topics' partitions that this node leads.
 //
-// lifecycle registers the node and sends its heartbeats.
+// With several voters a node is one of a cluster: nodes has its connections with the others, over the listeners of controllers, and
+// looks whether one is still there whose connection has ended; forwarder has the active controller decide, wherever
+// that is. lifecycle registers the node, sends its heartbeats, and hands over what it leads before it stops.
 //
-// Goroutines: one for each listener, one for heartbeats, and those of the components. Locks: none of its
+// Goroutines: one for each listener, one for heartbeats, one for each node that is looked for, one for each request that is forwarded,
+// and those of the components. Locks: none of its
 // own; the current Image is an atomic pointer. Kafka counterpart: KafkaRaftServer,
 // BrokerServer, ControllerServer and the metadata publishers.
 package broker

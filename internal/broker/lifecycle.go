@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -14,12 +15,6 @@ import (
 	"github.com/moldau/moldau/internal/ids"
 )
 
-// How long a broker may be silent before it is fenced, and how often it says that it is there.
-const (
-	sessionTimeout    = 3 * time.Second
-	heartbeatInterval = 500 * time.Millisecond
-)
-
 // registrar is whoever decides which brokers there are: the active controller.
 type registrar interface {
 	BrokerRegistration(context.Context, *kmsg.BrokerRegistrationRequest) *kmsg.BrokerRegistrationResponse
@@ -29,30 +24,45 @@ type registrar interface {
 // lifecycle makes this node a broker and keeps it one: it registers, waits until it is
 // unfenced, and says from then on that it is there (Java: BrokerLifecycleManager).
 type lifecycle struct {
-	to     registrar
-	node   ids.NodeID
-	offset func() ids.Offset // how far this node's metadata is
-	lost   func(error)       // told why the node is no broker any more; must not block
-	logger *slog.Logger
+	to      registrar
+	node    ids.NodeID
+	every   time.Duration     // between heartbeats
+	session time.Duration     // broker.session.timeout.ms
+	offset  func() ids.Offset // how far this node's metadata is
+	lost    func(error)       // told why the node is no broker any more; must not block
+	logger  *slog.Logger
 
 	epoch  int64 // set by register
 	beats  sync.WaitGroup
 	cancel context.CancelFunc // ends beats
 }
 
-// register registers this process, fenced.
+// register registers this process, fenced. The process before it may count as being at work for a while: one that
+// still does after two sessions is another node with the same id.
 func (l *lifecycle) register(ctx context.Context, req *kmsg.BrokerRegistrationRequest) error {
-	resp := l.to.BrokerRegistration(ctx, req)
-	if err := controller.RegistrationError(resp); err != nil {
-		return fmt.Errorf("broker %d cannot register: %w", l.node, err)
+	for began := time.Now(); ; {
+		resp := l.to.BrokerRegistration(ctx, req)
+		err := controller.RegistrationError(resp)
+		switch {
+		case err == nil:
+			l.epoch = resp.BrokerEpoch
+			return nil
+		case errors.Is(err, kerr.RequestTimedOut):
+			l.logger.Warn("no controller has taken the registration yet; it is sent again", "err", err)
+		case !errors.Is(err, kerr.DuplicateBrokerRegistration) || time.Since(began) > 2*l.session:
+			return fmt.Errorf("broker %d cannot register: %w", l.node, err)
+		}
+		select {
+		case <-time.After(l.every):
+		case <-ctx.Done():
+			return fmt.Errorf("broker %d has not registered: %w", l.node, context.Cause(ctx))
+		}
 	}
-	l.epoch = resp.BrokerEpoch
-	return nil
 }
 
 // start returns once the broker is unfenced, and keeps it so until stop.
 func (l *lifecycle) start(ctx context.Context) error {
-	wait := time.NewTicker(heartbeatInterval)
+	wait := time.NewTicker(l.every)
 	defer wait.Stop()
 	for fenced := true; fenced; {
 		resp := l.beat(ctx)
@@ -81,7 +91,7 @@ func (l *lifecycle) stop() {
 }
 
 func (l *lifecycle) run(ctx context.Context) {
-	tick := time.NewTicker(heartbeatInterval)
+	tick := time.NewTicker(l.every)
 	defer tick.Stop()
 	for {
 		select {
@@ -102,11 +112,45 @@ func (l *lifecycle) run(ctx context.Context) {
 
 // beat says once that the broker is there and wants to be unfenced.
 func (l *lifecycle) beat(ctx context.Context) *kmsg.BrokerHeartbeatResponse {
-	ctx, cancel := context.WithTimeout(ctx, sessionTimeout)
+	return l.say(ctx, false)
+}
+
+func (l *lifecycle) say(ctx context.Context, wantShutDown bool) *kmsg.BrokerHeartbeatResponse {
+	ctx, cancel := context.WithTimeout(ctx, 2*l.every)
 	defer cancel()
 	req := kmsg.NewPtrBrokerHeartbeatRequest()
-	req.BrokerID, req.BrokerEpoch, req.CurrentMetadataOffset = int32(l.node), l.epoch, int64(l.offset())
+	req.Version, req.BrokerID, req.BrokerEpoch, req.CurrentMetadataOffset = 1, int32(l.node), l.epoch, int64(l.offset())
+	req.WantShutdown = wantShutDown
 	return l.to.BrokerHeartbeat(ctx, req)
+}
+
+const (
+	// handOverMax bounds a controlled shutdown: what nobody has taken over by then is without a leader for a while.
+	handOverMax = 5 * time.Second
+	// handOverPause is between two questions whether all is taken over.
+	handOverPause = 20 * time.Millisecond
+)
+
+// handOver returns once others lead what this broker has led, as far as there are any (Kafka: controlled shutdown).
+func (l *lifecycle) handOver(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, handOverMax)
+	defer cancel()
+	for {
+		resp := l.say(ctx, true)
+		if resp.ShouldShutdown {
+			return
+		}
+		if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+			l.logger.Warn("this broker stops before others have taken over what it leads", "err", err)
+			return
+		}
+		select {
+		case <-time.After(handOverPause):
+		case <-ctx.Done():
+			l.logger.Warn("this broker stops before others have taken over what it leads", "waited", handOverMax)
+			return
+		}
+	}
 }
 
 // gone returns an error where a heartbeat was refused because the registration is no more.

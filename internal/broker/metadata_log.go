@@ -21,6 +21,7 @@ type followers struct {
 		Applied(img *metadata.Image, data []byte)
 		LeaderChanged(leader bool, epoch ids.LeaderEpoch)
 	}
+	elected func(img *metadata.Image) // this node leads from now on
 }
 
 // metadataLog turns committed entries into images. It is the quorum's StateMachine; all
@@ -28,16 +29,18 @@ type followers struct {
 type metadataLog struct {
 	image     atomic.Pointer[metadata.Image]
 	followers followers
-	// caughtUp is false while entries of earlier lives are read again; the quorum's goroutine's.
-	// The table is not shown these: what it did then must not be done twice, like deleting the
+	// node and incarnation are how this process registers.
+	node        ids.NodeID
+	incarnation ids.UUID
+	// caughtUp is false until this process has registered; the quorum's goroutine's. The table is not shown
+	// what comes before, entries of earlier lives: what it did then must not be done twice, like deleting the
 	// log of a topic whose name, and directory, another one has since.
 	caughtUp bool
-	broken   error // why the table could not be shown them; the quorum's goroutine's
 	logger   *slog.Logger
 }
 
-func newMetadataLog(logger *slog.Logger) *metadataLog {
-	m := &metadataLog{logger: logger}
+func newMetadataLog(node ids.NodeID, logger *slog.Logger) *metadataLog {
+	m := &metadataLog{node: node, incarnation: ids.NewUUID(), logger: logger}
 	m.image.Store(metadata.NewDelta(nil).Apply(0, 0))
 	return m
 }
@@ -47,9 +50,6 @@ func (m *metadataLog) Image() *metadata.Image { return m.image.Load() }
 
 // Apply takes one committed entry: the envelope of a decision, or nothing.
 func (m *metadataLog) Apply(offset ids.Offset, epoch ids.LeaderEpoch, data []byte) error {
-	if m.broken != nil {
-		return m.broken
-	}
 	delta := metadata.NewDelta(m.image.Load())
 	if len(data) > 0 {
 		recs, err := metadata.ReadEnvelope(data)
@@ -72,13 +72,7 @@ func (m *metadataLog) Restore(offset ids.Offset, epoch ids.LeaderEpoch, snapshot
 	if err != nil {
 		return fmt.Errorf("metadata snapshot of offset %d: %w", offset, err)
 	}
-	delta := metadata.NewDelta(m.image.Load())
-	for rec := range img.Records() {
-		if err := delta.Replay(rec); err != nil {
-			return fmt.Errorf("metadata snapshot of offset %d: %w", offset, err)
-		}
-	}
-	m.publish(delta, delta.Apply(offset, epoch), nil)
+	m.publish(metadata.Between(m.image.Load(), img), img, nil)
 	return nil
 }
 
@@ -87,6 +81,9 @@ func (m *metadataLog) Restore(offset ids.Offset, epoch ids.LeaderEpoch, snapshot
 func (m *metadataLog) publish(delta *metadata.Delta, img *metadata.Image, data []byte) {
 	if slices.ContainsFunc(delta.ChangedConfigs(), func(r metadata.ConfigResource) bool { return r.Type == metadata.ResourceBroker }) {
 		m.followers.configs.Reconfigure(img)
+	}
+	if !m.caughtUp && m.registered(img) {
+		delta, m.caughtUp = metadata.Between(nil, img), true
 	}
 	if m.caughtUp {
 		m.followers.partitions.Apply(delta, img)
@@ -99,28 +96,18 @@ func (m *metadataLog) publish(delta *metadata.Delta, img *metadata.Image, data [
 // Snapshot returns the image of now for the quorum to keep.
 func (m *metadataLog) Snapshot() ([]byte, error) { return m.image.Load().AppendSnapshot(nil), nil }
 
-// catchUp shows the table everything that has come so far, in one change.
-func (m *metadataLog) catchUp() error {
-	img := m.image.Load()
-	all := metadata.NewDelta(nil)
-	for rec := range img.Records() {
-		if err := all.Replay(rec); err != nil {
-			return fmt.Errorf("metadata up to offset %d: %w", img.Offset, err)
-		}
-	}
-	all.Apply(img.Offset, img.Epoch)
-	m.followers.partitions.Apply(all, img)
-	m.followers.coordinators.Apply(all, img)
-	m.caughtUp = true
-	return nil
+// registered tells whether the cluster knows this process.
+func (m *metadataLog) registered(img *metadata.Image) bool {
+	b, known := img.Broker(m.node)
+	return known && b.Incarnation == m.incarnation
 }
 
 // LeaderChanged tells that this node leads the quorum in epoch from now on, or does not. Who
 // leads has applied every entry of earlier epochs.
 func (m *metadataLog) LeaderChanged(leader bool, epoch ids.LeaderEpoch) {
 	m.logger.Info("metadata leader changed", "leading", leader, "epoch", int32(epoch))
-	if leader && !m.caughtUp {
-		m.broken = m.catchUp() // the next Apply reports it
-	}
 	m.followers.controller.LeaderChanged(leader, epoch)
+	if leader {
+		m.followers.elected(m.image.Load())
+	}
 }

@@ -28,10 +28,8 @@ type Quorum interface {
 // Config is what a Controller is made of.
 type Config struct {
 	CoreConfig
-	// ClusterID and Voters go into the first entry of a new cluster, and are not
-	// looked at where there is one already.
-	ClusterID string
-	Voters    []metadata.Voter
+	// Founding is asked, by the loop, what goes into the first entry of a new cluster.
+	Founding func() (clusterID string, voters []metadata.Voter)
 }
 
 // Deps are what a Controller works with.

@@ -183,7 +183,7 @@ func (q *fakeQuorum) entries() []int {
 func startFake(t testing.TB, delay time.Duration) (*Controller, *fakeQuorum) {
 	q := &fakeQuorum{t: t, delay: delay, stop: make(chan struct{}), done: make(chan struct{}), kick: make(chan struct{}, 1)}
 	q.mu.image = metadata.NewDelta(nil).Apply(0, 0)
-	q.c = New(Config{CoreConfig: testConfig, ClusterID: "cluster", Voters: []metadata.Voter{{NodeID: 1, DirectoryID: testID(800)}}},
+	q.c = New(Config{CoreConfig: testConfig, Founding: testFounding},
 		Deps{Quorum: q, Schema: testSchema{}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	q.c.Start()
 	go q.run()
@@ -673,4 +673,8 @@ func TestManyClientsAndChangingLeaders(t *testing.T) {
 			t.Error("the controller's image is not the log's")
 		}
 	})
+}
+
+func testFounding() (string, []metadata.Voter) {
+	return "cluster", []metadata.Voter{{NodeID: 1, DirectoryID: testID(800)}}
 }

@@ -277,7 +277,7 @@ func (c *Controller) takeLeader(leader bool, epoch ids.LeaderEpoch) {
 	c.mu.Unlock()
 	c.deps.Logger.Info("controller leads", "epoch", epoch, "offset", c.core.committed.Offset)
 	c.core.Lead(time.Now())
-	if err := c.accept(c.core.Bootstrap(c.config.ClusterID, c.config.Voters), "the cluster begins"); err == nil {
+	if err := c.accept(c.core.Bootstrap(c.config.Founding()), "the cluster begins"); err == nil {
 		c.propose()
 	}
 }

@@ -75,3 +75,24 @@ func BenchmarkFiveThousandPartitions(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkFence decides that one of three brokers is gone, which leads a third of 30,000 partitions.
+func BenchmarkFence(b *testing.B) {
+	c := coreWithBrokers(b, 3)
+	for i := range 30 {
+		req := &kmsg.CreateTopicsRequest{Version: 7, Topics: []kmsg.CreateTopicsRequestTopic{newTopic(fmt.Sprint("t", i), 1000, 3)}}
+		_, recs := c.CreateTopics(req)
+		mustAccept(b, c, recs)
+	}
+	c.Commit(c.pending, true)
+	broker, _ := c.committed.Broker(1)
+	for b.Loop() {
+		c.Gone(1, broker.Epoch, testTime)
+		recs := c.Expire(testTime).Records
+		if len(recs) != 30_001 {
+			b.Fatal(len(recs))
+		}
+		mustAccept(b, c, recs)
+		c.Reset(c.committed)
+	}
+}

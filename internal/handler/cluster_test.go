@@ -46,11 +46,13 @@ func TestDescribeQuorum(t *testing.T) {
 	b := startBroker(t, "listeners", "PLAINTEXT://:9092,CONTROLLER://:9093,OTHER://ctl.test:9094",
 		"controller.listener.names", "CONTROLLER,OTHER", "listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,OTHER:PLAINTEXT")
 	defer b.stop()
-	b.quorum = quorum.Status{Leader: testNode, Epoch: 3, HighWatermark: 17, LogEnd: 19}
+	heard := time.Now()
+	b.quorum.Status = quorum.Status{Leader: testNode, Epoch: 3, HighWatermark: 17, LogEnd: 19}
+	self := quorum.Peer{Identity: quorum.Identity{Node: testNode, Directory: testVoterDirectory}}
+	b.quorum.Voters = []quorum.Replica{{Peer: self, LogEnd: 19, Heard: heard}}
 	c := b.dial()
 	defer c.close()
 	for version := int16(0); version <= 2; version++ {
-		before := time.Now().UnixMilli()
 		got := ask[*kmsg.DescribeQuorumResponse](c, quorumRequest(version, metadataTopic, 0))
 		p := got.Topics[0].Partitions[0]
 		if got.ErrorCode != 0 || p.ErrorCode != 0 || p.LeaderID != int32(testNode) || p.LeaderEpoch != 3 || p.HighWatermark != 17 || len(p.CurrentVoters) != 1 || len(p.Observers) != 0 {
@@ -60,7 +62,7 @@ func TestDescribeQuorum(t *testing.T) {
 		if v.ReplicaID != int32(testNode) || v.LogEndOffset != 19 {
 			t.Errorf("v%d: %+v", version, v)
 		}
-		if timed := v.LastFetchTimestamp >= before && v.LastCaughtUpTimestamp >= before; timed != (version >= 1) {
+		if timed := v.LastFetchTimestamp == heard.UnixMilli() && v.LastCaughtUpTimestamp == heard.UnixMilli(); timed != (version >= 1) {
 			t.Errorf("v%d: times %+v", version, v)
 		}
 		if version < 2 {
@@ -83,7 +85,7 @@ func TestDescribeQuorum(t *testing.T) {
 func TestDescribeQuorumRefuses(t *testing.T) {
 	b := startBroker(t)
 	defer b.stop()
-	b.quorum = quorum.Status{Leader: testNode}
+	b.quorum.Status = quorum.Status{Leader: testNode}
 	c := b.dial()
 	defer c.close()
 	twice := quorumRequest(2, metadataTopic, 0)
@@ -108,7 +110,7 @@ func TestDescribeQuorumRefuses(t *testing.T) {
 			}
 		}
 	}
-	b.quorum = quorum.Status{Leader: ids.NoNode}
+	b.quorum.Status = quorum.Status{Leader: ids.NoNode}
 	got := ask[*kmsg.DescribeQuorumResponse](c, quorumRequest(2, metadataTopic, 0))
 	wantCode(t, "without a leader", got.Topics[0].Partitions[0].ErrorCode, kerr.NotLeaderForPartition)
 }
@@ -116,3 +118,25 @@ func TestDescribeQuorumRefuses(t *testing.T) {
 var testVoterDirectory = ids.NewUUID()
 
 var testVoters = []metadata.Voter{{NodeID: testNode, DirectoryID: testVoterDirectory}}
+
+// Who does not lead the quorum has the leader describe it.
+func TestDescribeQuorumOfAnotherLeader(t *testing.T) {
+	b := startBroker(t)
+	defer b.stop()
+	b.quorum.Status = quorum.Status{Leader: testNode + 1}
+	b.controller = func(req kmsg.Request) kmsg.Response {
+		resp := req.ResponseKind().(*kmsg.DescribeQuorumResponse)
+		topic := kmsg.DescribeQuorumResponseTopic{Topic: req.(*kmsg.DescribeQuorumRequest).Topics[0].Topic}
+		topic.Partitions = append(topic.Partitions, kmsg.DescribeQuorumResponseTopicPartition{LeaderID: int32(testNode + 1), LeaderEpoch: 7})
+		resp.Topics = append(resp.Topics, topic)
+		return resp
+	}
+	c := b.dial()
+	defer c.close()
+	for version := int16(0); version <= 2; version++ {
+		got := ask[*kmsg.DescribeQuorumResponse](c, quorumRequest(version, metadataTopic, 0))
+		if p := got.Topics[0].Partitions[0]; p.ErrorCode != 0 || p.LeaderID != int32(testNode+1) || p.LeaderEpoch != 7 {
+			t.Errorf("v%d: %+v", version, got)
+		}
+	}
+}

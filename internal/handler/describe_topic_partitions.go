@@ -38,7 +38,7 @@ func describeTopicPartitions(h *Handlers, x *server.Exchange) {
 	img := h.Image()
 	if len(req.Topics) == 0 {
 		for t := range img.TopicsFrom(page.from) {
-			if !page.add(t) {
+			if !page.add(img, t) {
 				break
 			}
 		}
@@ -72,7 +72,7 @@ func (p *topicPage) addNamed(img *metadata.Image, asked []kmsg.DescribeTopicPart
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
 		if t, ok := img.Topic(name); ok {
-			if !p.add(t) {
+			if !p.add(img, t) {
 				return
 			}
 			continue
@@ -88,7 +88,7 @@ func (p *topicPage) addNamed(img *metadata.Image, asked []kmsg.DescribeTopicPart
 }
 
 // add appends t, or as much as fits; false where the page is full and the cursor set.
-func (p *topicPage) add(t *metadata.Topic) bool {
+func (p *topicPage) add(img *metadata.Image, t *metadata.Topic) bool {
 	start := 0
 	if t.Name == p.from {
 		start = min(p.fromPartition, len(t.Partitions))
@@ -103,7 +103,7 @@ func (p *topicPage) add(t *metadata.Topic) bool {
 	out.Topic, out.TopicID, out.AuthorizedOperations = &t.Name, t.ID, topicOperations
 	out.IsInternal = isInternal(t.Name)
 	for i := start; i < end; i++ {
-		out.Partitions = append(out.Partitions, describePartition(int32(i), &t.Partitions[i]))
+		out.Partitions = append(out.Partitions, describePartition(img, int32(i), &t.Partitions[i]))
 	}
 	p.resp.Topics = append(p.resp.Topics, out)
 	if end < len(t.Partitions) {
@@ -113,20 +113,19 @@ func (p *topicPage) add(t *metadata.Topic) bool {
 	return true
 }
 
-func describePartition(index int32, p *metadata.Partition) kmsg.DescribeTopicPartitionsResponseTopicPartition {
+func describePartition(img *metadata.Image, index int32, p *metadata.Partition) kmsg.DescribeTopicPartitionsResponseTopicPartition {
 	out := kmsg.DescribeTopicPartitionsResponseTopicPartition{
 		Partition:              index,
 		LeaderID:               int32(p.Leader),
 		LeaderEpoch:            int32(p.LeaderEpoch),
 		Replicas:               nodes(p.Replicas),
 		ISR:                    nodes(p.ISR),
-		EligibleLeaderReplicas: []int32{},
-		LastKnownELR:           []int32{},
-		OfflineReplicas:        []int32{},
+		EligibleLeaderReplicas: nodes(p.ELR),
+		LastKnownELR:           nodes(p.LastKnownELR),
+		OfflineReplicas:        offline(img, p.Replicas),
 	}
 	if p.Leader == ids.NoNode {
 		out.ErrorCode = kerr.LeaderNotAvailable.Code
-		out.OfflineReplicas = nodes(p.Replicas)
 	}
 	return out
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/moldau/moldau/internal/ids"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/partition"
-	"github.com/moldau/moldau/internal/quorum"
 	"github.com/moldau/moldau/internal/server"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -68,9 +67,11 @@ type Deps struct {
 	LocalController Controller
 	Nodes           Nodes // nil where no other nodes are admitted
 	Groups          Groups
-	Quorum          func() quorum.Status
-	Config          func() *config.Broker // of now, dynamic configs included
-	Logger          *slog.Logger
+	Quorum          Quorum
+	// ToController has the active controller, which is another node, answer a request as it is.
+	ToController func(context.Context, kmsg.Request) (kmsg.Response, error)
+	Config       func() *config.Broker // of now, dynamic configs included
+	Logger       *slog.Logger
 }
 
 // Handlers answers every API of the registry.

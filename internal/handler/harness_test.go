@@ -49,7 +49,9 @@ type broker struct {
 	listener *memListener
 	image    atomic.Pointer[metadata.Image]
 	config   *config.Broker
-	quorum   quorum.Status
+	quorum   quorumAt
+	// controller answers what is passed on to the active controller; nil: nobody is known to be that.
+	controller func(kmsg.Request) kmsg.Response
 
 	// mu guards what changes the image.
 	mu struct {
@@ -59,6 +61,18 @@ type broker struct {
 		nodes     []kmsg.Request                  // of other nodes
 		logged    bytes.Buffer                    // by the server
 	}
+}
+
+// quorumAt is a quorum as it is described.
+type quorumAt struct{ quorum.Description }
+
+func (q *quorumAt) Describe(context.Context) (quorum.Description, error) { return q.Description, nil }
+
+func (b *broker) toController(_ context.Context, req kmsg.Request) (kmsg.Response, error) {
+	if b.controller == nil {
+		return nil, kerr.NotController
+	}
+	return b.controller(req), nil
 }
 
 // startBroker starts a broker without topics. settings are NAME, VALUE pairs.
@@ -103,7 +117,7 @@ func startBrokerOn(t testing.TB, fs vfs.FS, dirs string, settings ...string) *br
 	b.mover = replica.NewMover(b.table, b.store, discard)
 	b.handlers = New(Deps{
 		Node: testNode, Image: b.image.Load, Partitions: b.table, LogDirs: b.store, MoveReplica: b.mover.Move, Controller: b,
-		LocalController: noController{}, Nodes: b, Quorum: func() quorum.Status { return b.quorum }, Config: func() *config.Broker { return b.config }, Logger: discard,
+		LocalController: noController{}, Nodes: b, Quorum: &b.quorum, ToController: b.toController, Config: func() *config.Broker { return b.config }, Logger: discard,
 	})
 	if b.srv, err = server.New(server.DefaultConfig(), server.Deps{Handler: b.handlers, Peers: b, Logger: slog.New(slog.NewTextHandler(b, nil))}); err != nil {
 		t.Fatal(err)

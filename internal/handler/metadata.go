@@ -39,7 +39,7 @@ func serveMetadata(h *Handlers, x *server.Exchange) {
 	if all {
 		resp.Topics = make([]kmsg.MetadataResponseTopic, 0, img.TopicCount())
 		for t := range img.Topics() {
-			resp.Topics = append(resp.Topics, h.describeTopic(t, req.IncludeTopicAuthorizedOperations))
+			resp.Topics = append(resp.Topics, describeTopic(img, t, req.IncludeTopicAuthorizedOperations))
 		}
 		reply(x, resp)
 		return
@@ -110,7 +110,7 @@ func (h *Handlers) describeBrokers(img *metadata.Image, listener string, resp *k
 func (h *Handlers) metadataTopic(img *metadata.Image, asked *kmsg.MetadataRequestTopic, withOperations bool) kmsg.MetadataResponseTopic {
 	if asked.TopicID == ids.ZeroUUID { // Java's clients send an empty name along with an id
 		if t, ok := img.Topic(*asked.Topic); ok {
-			return h.describeTopic(t, withOperations)
+			return describeTopic(img, t, withOperations)
 		}
 		out := kmsg.NewMetadataResponseTopic()
 		out.Topic, out.IsInternal = asked.Topic, isInternal(*asked.Topic)
@@ -122,7 +122,7 @@ func (h *Handlers) metadataTopic(img *metadata.Image, asked *kmsg.MetadataReques
 		return out
 	}
 	if t, ok := img.TopicByID(asked.TopicID); ok {
-		return h.describeTopic(t, withOperations)
+		return describeTopic(img, t, withOperations)
 	}
 	out := kmsg.NewMetadataResponseTopic()
 	out.TopicID = asked.TopicID
@@ -130,7 +130,7 @@ func (h *Handlers) metadataTopic(img *metadata.Image, asked *kmsg.MetadataReques
 	return out
 }
 
-func (h *Handlers) describeTopic(t *metadata.Topic, withOperations bool) kmsg.MetadataResponseTopic {
+func describeTopic(img *metadata.Image, t *metadata.Topic, withOperations bool) kmsg.MetadataResponseTopic {
 	out := kmsg.NewMetadataResponseTopic()
 	out.Topic = &t.Name
 	out.TopicID = t.ID
@@ -145,11 +145,21 @@ func (h *Handlers) describeTopic(t *metadata.Topic, withOperations bool) kmsg.Me
 			LeaderEpoch:     int32(p.LeaderEpoch),
 			Replicas:        nodes(p.Replicas),
 			ISR:             nodes(p.ISR),
-			OfflineReplicas: []int32{},
+			OfflineReplicas: offline(img, p.Replicas),
 		}
 		if p.Leader == ids.NoNode {
 			out.Partitions[i].ErrorCode = kerr.LeaderNotAvailable.Code
-			out.Partitions[i].OfflineReplicas = nodes(p.Replicas)
+		}
+	}
+	return out
+}
+
+// offline returns those of the replicas whose brokers are not at work.
+func offline(img *metadata.Image, replicas []ids.NodeID) []int32 {
+	out := []int32{}
+	for _, id := range replicas {
+		if b, known := img.Broker(id); !known || b.Fenced {
+			out = append(out, int32(id))
 		}
 	}
 	return out

@@ -1,0 +1,182 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/moldau/moldau/internal/config"
+	"github.com/moldau/moldau/internal/ids"
+	"github.com/moldau/moldau/internal/metadata"
+	"github.com/moldau/moldau/internal/peer"
+	"github.com/moldau/moldau/internal/quorum"
+)
+
+const (
+	// goneAfter is how long a node may not be reached, after a connection with it has ended, until it is taken for gone.
+	goneAfter = 200 * time.Millisecond
+	// probePause is between two attempts to reach it.
+	probePause = 20 * time.Millisecond
+
+	// What may wait for one node, and how long one answer may be: about the largest of each kind that clients may ask for.
+	requestsMax      = 1000
+	requestBytesMax  = 32 << 20
+	responseBytesMax = 64 << 20
+)
+
+// nodes has the connections with the other nodes of the cluster, over the listeners of controllers.
+type nodes struct {
+	addresses map[ids.NodeID]string // by node, this one's left out
+	local     func() peer.Local
+	dialer    func(ctx context.Context, network, address string) (net.Conn, error)
+	network   *quorum.Network
+	// requests carries what is forwarded, and heartbeats what must not wait behind that.
+	requests, heartbeats *peer.Client
+
+	// probes look whether a node is still there; each has a goroutine.
+	probes struct {
+		sync.WaitGroup
+		ctx    context.Context
+		cancel context.CancelFunc
+	}
+}
+
+func newNodes(cfg *config.Broker, deps Deps, local func() peer.Local) *nodes {
+	n := &nodes{addresses: make(map[ids.NodeID]string), local: local, dialer: deps.Dial}
+	for _, v := range cfg.Voters {
+		if v.ID != cfg.NodeID {
+			n.addresses[v.ID] = net.JoinHostPort(v.Host, strconv.Itoa(int(v.Port)))
+		}
+	}
+	n.network = quorum.NewNetwork(quorum.NetworkConfig{Local: local, Dial: n.dial, Logger: deps.Logger})
+	n.requests, n.heartbeats = n.newClient(deps), n.newClient(deps)
+	n.probes.ctx, n.probes.cancel = context.WithCancel(context.Background())
+	return n
+}
+
+func (n *nodes) newClient(deps Deps) *peer.Client {
+	return peer.NewClient(peer.ClientConfig{
+		Local: n.local, Dial: n.dial, RequestsMax: requestsMax, QueueBytesMax: requestBytesMax, ResponseBytesMax: responseBytesMax, Logger: deps.Logger,
+	})
+}
+
+// close ends every connection that this node has opened.
+func (n *nodes) close() {
+	n.probes.cancel()
+	n.requests.Close()
+	n.heartbeats.Close()
+	n.network.Close()
+	n.probes.Wait()
+}
+
+func (n *nodes) dial(ctx context.Context, node ids.NodeID) (net.Conn, error) {
+	address, known := n.addresses[node]
+	if !known {
+		return nil, fmt.Errorf("node %d is none of controller.quorum.voters", node)
+	}
+	return n.dialer(ctx, "tcp", address)
+}
+
+// Admit implements server.Peers.
+func (n *nodes) Admit(nc net.Conn, _ string, hello []byte) (from peer.Identity, served bool, err error) {
+	if channel, ok := peer.HelloChannel(hello); ok && channel == peer.ChannelQuorum {
+		return peer.Identity{}, true, n.network.Serve(nc, hello)
+	}
+	from, _, err = peer.Accept(nc, hello, n.local(), func(who peer.Identity, channel peer.Channel) error {
+		if _, known := n.addresses[who.Node]; !known {
+			return fmt.Errorf("%w: node %d is none of controller.quorum.voters here", peer.ErrWrongNode, who.Node)
+		}
+		if channel != peer.ChannelBroker {
+			return fmt.Errorf("%w: channel %d is not served here", peer.ErrFrame, channel)
+		}
+		return nil
+	})
+	return from, false, err
+}
+
+// probe calls gone if a node cannot be reached for goneAfter. One that hangs can: its heartbeats tell.
+func (n *nodes) probe(node ids.NodeID, gone func()) {
+	if n.probes.ctx.Err() != nil {
+		return
+	}
+	n.probes.Go(func() {
+		ctx, cancel := context.WithTimeout(n.probes.ctx, goneAfter)
+		defer cancel()
+		for {
+			conn, err := n.dial(ctx, node)
+			if err == nil {
+				conn.Close()
+				return
+			}
+			select {
+			case <-time.After(probePause):
+			case <-ctx.Done():
+				if n.probes.ctx.Err() == nil {
+					gone()
+				}
+				return
+			}
+		}
+	})
+}
+
+// voterIDs returns the nodes of controller.quorum.voters.
+func voterIDs(cfg *config.Broker) []ids.NodeID {
+	var out []ids.NodeID
+	for _, v := range cfg.Voters {
+		out = append(out, v.ID)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// identity is how this node shows itself to others.
+func (b *Broker) identity() peer.Local {
+	cluster := b.metadata.Image().ClusterID()
+	if cluster == "" {
+		cluster = b.store.ClusterID()
+	}
+	return peer.Local{
+		Identity: peer.Identity{Cluster: cluster, Node: b.cfg.NodeID, Directory: b.store.MetadataDirectory(), Epoch: b.epoch.Load()},
+		Secret:   b.cfg.Secret,
+	}
+}
+
+// controllerEndpoint is where the other voters reach this node, "" on a lone one.
+func (b *Broker) controllerEndpoint() string {
+	for _, v := range b.cfg.Voters {
+		if v.ID == b.cfg.NodeID && v.Host != "" {
+			return net.JoinHostPort(v.Host, strconv.Itoa(int(v.Port)))
+		}
+	}
+	return ""
+}
+
+// nodeGone looks whether a node is still there whose connection has ended.
+func (b *Broker) nodeGone(from peer.Identity) {
+	if b.quorum.Status().Leader == b.cfg.NodeID {
+		b.probeBroker(from.Node)
+	}
+}
+
+// probeBrokers has a new controller look at once which brokers are there.
+func (b *Broker) probeBrokers(img *metadata.Image) {
+	for broker := range img.Brokers() {
+		if !broker.Fenced && broker.ID != b.cfg.NodeID {
+			b.probeBroker(broker.ID)
+		}
+	}
+}
+
+// probeBroker has the controller fence a broker that cannot be reached, unless it registers anew meanwhile.
+func (b *Broker) probeBroker(node ids.NodeID) {
+	registered, known := b.metadata.Image().Broker(node)
+	if !known || b.nodes == nil {
+		return
+	}
+	b.nodes.probe(node, func() { b.controller.BrokerGone(node, registered.Epoch) })
+}
