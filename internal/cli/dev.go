@@ -21,8 +21,9 @@ const devHost = "127.0.0.1"
 
 // devFlags are those of dev.
 type devFlags struct {
-	port int
-	data string
+	port  int
+	nodes int
+	data  string
 	configFlags
 	logs logFlags
 }
@@ -33,7 +34,7 @@ func (p *Program) dev() *cobra.Command {
 		Use:   "dev",
 		Short: "Run a broker on this machine, no configuration needed",
 		Long: `Run a broker for development at 127.0.0.1:9092. Its data is in a temporary directory that goes when it stops,
-or in --data, which stays.`,
+or in --data, which stays. With --nodes 3 it is a cluster of three processes, at this port and those after it.`,
 		Args: names(0, 0, "no arguments"),
 		RunE: run(func(cmd *cobra.Command, _ []string) error {
 			logger, err := flags.logs.logger(p)
@@ -46,17 +47,23 @@ or in --data, which stays.`,
 			if strings.Contains(flags.data, ",") {
 				return usagef("--data %s: a comma separates directories in the settings; name one without", flags.data)
 			}
+			if err := flags.checkNodes(); err != nil {
+				return err
+			}
 			dir, remove, err := flags.dataDir()
 			if err != nil {
 				return err
 			}
 			defer remove()
+			if flags.nodes > 1 {
+				return p.devCluster(cmd.Context(), &flags, dir)
+			}
 			cfg, err := flags.load(p, devSettings(flags.port, dir))
 			if err != nil {
 				return err
 			}
 			err = p.serve(cmd.Context(), cfg, logger, func(b Broker) error {
-				return printWelcome(p.Stdout, b.Addr(), strings.Join(cfg.LogDirs, ", "), cfg.LogDirs[0] != dir || flags.data != "")
+				return printWelcome(p.Stdout, []string{b.Addr()}, strings.Join(cfg.LogDirs, ", "), cfg.LogDirs[0] != dir || flags.data != "")
 			})
 			if errors.Is(err, syscall.EADDRINUSE) {
 				err = fmt.Errorf("%w; --port names another", err)
@@ -65,6 +72,7 @@ or in --data, which stays.`,
 		}),
 	}
 	cmd.Flags().IntVar(&flags.port, "port", 9092, "the port to listen on; 0 lets the system choose")
+	cmd.Flags().IntVar(&flags.nodes, "nodes", 1, "how many nodes: 1, 3 or 5")
 	cmd.Flags().StringVar(&flags.data, "data", "", "a directory for the data, which stays when the broker stops")
 	_ = cmd.MarkFlagDirname("data")
 	flags.addOverrides(cmd)
@@ -87,15 +95,18 @@ func (f *devFlags) dataDir() (dir string, remove func(), err error) {
 // devSettings are those of a broker that nobody configured. They count more than the
 // environment: what is meant for a server must not lend its data to dev.
 func devSettings(port int, dir string) []config.Entry {
-	setting := func(name, value string) config.Entry {
-		return config.Entry{Name: name, Value: value, Where: "moldau dev"}
-	}
 	return []config.Entry{
-		setting("node.id", "1"),
-		setting("listeners", "PLAINTEXT://"+net.JoinHostPort(devHost, strconv.Itoa(port))),
-		setting("log.dirs", dir),
+		devSetting("node.id", "1"),
+		devSetting("listeners", "PLAINTEXT://"+devAddress(port)),
+		devSetting("log.dirs", dir),
 	}
 }
+
+func devSetting(name, value string) config.Entry {
+	return config.Entry{Name: name, Value: value, Where: "moldau dev"}
+}
+
+func devAddress(port int) string { return net.JoinHostPort(devHost, strconv.Itoa(port)) }
 
 var welcome = template.Must(template.New("welcome").Parse(`Moldau is ready at {{.Addr}}
 Data is in {{.Dir}}{{if .Stays}}, and stays there{{else}}, and goes when this stops (Ctrl-C){{end}}
@@ -104,17 +115,17 @@ Data is in {{.Dir}}{{if .Stays}}, and stays there{{else}}, and goes when this st
   kcat     echo hello | kcat -b {{.Addr}} -t words -P && kcat -b {{.Addr}} -t words -C -e
   Python   from confluent_kafka import Producer
            p = Producer({"bootstrap.servers": "{{.Addr}}"}); p.produce("words", "hello"); p.flush()
-  Go       client, err := kgo.NewClient(kgo.SeedBrokers("{{.Addr}}"), kgo.ConsumeTopics("words"))
+  Go       client, err := kgo.NewClient(kgo.SeedBrokers({{.Seeds}}), kgo.ConsumeTopics("words"))
 `))
 
-// printWelcome says where the broker is and how to talk to it.
-func printWelcome(w io.Writer, addr, dir string, stays bool) error {
-	flag := ""
+// printWelcome says where the brokers are and how to talk to them.
+func printWelcome(w io.Writer, addrs []string, dir string, stays bool) error {
+	addr, flag := strings.Join(addrs, ","), ""
 	if addr != defaultBrokers {
 		flag = " -b " + addr
 	}
 	return welcome.Execute(w, struct {
-		Addr, Dir, Flag string
-		Stays           bool
-	}{addr, dir, flag, stays})
+		Addr, Seeds, Dir, Flag string
+		Stays                  bool
+	}{addr, `"` + strings.Join(addrs, `", "`) + `"`, dir, flag, stays})
 }

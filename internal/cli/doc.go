@@ -10,6 +10,8 @@
 // error, 2 for a command that was not typed right.
 //
 // Goroutines: put reports acknowledgements from those of kgo, under records.mu; dev and
-// server wait for signals on the caller's. Files: dev makes a temporary directory for
-// its data and removes it at the end.
+// server wait for signals on the caller's. dev --nodes has one goroutine for each process
+// that it starts, and one that waits until all are there; what they write shares a mutex,
+// a line at a time. Files: dev makes a temporary directory for its data and removes it at
+// the end; secret new makes the secret's file.
 package cli

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -59,6 +61,15 @@ func startFake(_ context.Context, cfg *config.Broker, logger *slog.Logger) (Brok
 	_, err := os.Stat(cfg.LogDirs[0])
 	note("node %d, partitions %d, directory there %v", cfg.NodeID, cfg.NumPartitions, err == nil)
 	f := &fakeBroker{cfg.Listeners[0].Address(), make(chan error, 1)}
+	if os.Getenv("FAKE_FAULT") == fmt.Sprintf("start of node %d", cfg.NodeID) {
+		return nil, errors.New("no room")
+	}
+	if dir := os.Getenv("FAKE_SOCKETS"); dir != "" {
+		if err := serveFake(cfg, dir); err != nil {
+			return nil, err
+		}
+		go f.failOn(filepath.Join(dir, fmt.Sprintf("fail%d", cfg.NodeID)))
+	}
 	if os.Getenv("FAKE_FAULT") == "fail" {
 		f.failed <- errors.New("every data directory is offline; repair one")
 	}
@@ -80,6 +91,11 @@ func TestMain(m *testing.M) {
 			defer stop()
 			p := &Program{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Environ: os.Environ(), Version: "1.2.3",
 				StartBroker: startFake, AdoptTopics: adoptFake}
+			if dir := os.Getenv("FAKE_SOCKETS"); dir != "" {
+				p.Dial = func(ctx context.Context, _, address string) (net.Conn, error) {
+					return new(net.Dialer).DialContext(ctx, "unix", fakeSocket(dir, address))
+				}
+			}
 			os.Exit(p.Main(ctx, os.Args[1:]))
 		},
 	})
@@ -89,6 +105,12 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", RequireExplicitExec: true, Deadline: time.Now().Add(time.Minute), Cmds: scriptCommands, Setup: func(env *testscript.Env) error {
 		env.Setenv("FAKE_LOG", filepath.Join(env.WorkDir, "fake.log"))
+		sockets, err := os.MkdirTemp("", "") // the work directory's name may be too long for a socket's
+		if err != nil {
+			return err
+		}
+		env.Defer(func() { os.RemoveAll(sockets) })
+		env.Setenv("SOCKETS", sockets)
 		env.Setenv("TMPDIR", filepath.Join(env.WorkDir, "tmp"))
 		return os.Mkdir(filepath.Join(env.WorkDir, "tmp"), 0o755)
 	}})
@@ -97,15 +119,16 @@ func TestScripts(t *testing.T) {
 // scriptCommands are those that scripts have besides testscript's own.
 var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 
-	// waitfor FILE waits until a file is there, empty DIR checks that nothing is in a directory.
+	// waitfor FILE [TEXT] waits until a file is there, and TEXT in it; empty DIR checks that nothing is in a directory.
 	"waitfor": func(ts *testscript.TestScript, _ bool, args []string) {
 		for range 2000 {
-			if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
+			content, err := os.ReadFile(ts.MkAbs(args[0]))
+			if err == nil && (len(args) == 1 || strings.Contains(string(content), args[1])) {
 				return
 			}
 			time.Sleep(5 * time.Millisecond)
 		}
-		ts.Fatalf("%s did not appear", args[0])
+		ts.Fatalf("%v did not appear", args)
 	},
 	"empty": func(ts *testscript.TestScript, _ bool, args []string) {
 		names, err := os.ReadDir(ts.MkAbs(args[0]))
