@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 const (
@@ -111,8 +112,68 @@ func (f *clientFlags) unreachable(seeds []string, err error) error {
 	return fmt.Errorf("cannot reach a broker at %s: %w; name another with --brokers", where, err)
 }
 
-// connected runs do with a client, which it closes, and a context that ends with --timeout.
-func (f *clientFlags) connected(ctx context.Context, do func(ctx context.Context, client *kgo.Client) error) error {
+// answering runs do with a client of one broker alone, the first of --brokers that answers, so that one which takes
+// connections and stands still is in nobody's way. broker asks that one, and the client's Broker the others.
+func (f *clientFlags) answering(ctx context.Context, do func(ctx context.Context, client *kgo.Client, broker kmsg.Requestor) error) error {
+	seeds := f.seeds()
+	if len(seeds) == 0 {
+		return usagef("--brokers %q names no broker", f.brokers)
+	}
+	dialing, cancel := context.WithCancel(ctx)
+	defer cancel()
+	client, err := first(dialing, seeds, func(ctx context.Context, seed string) (*kgo.Client, error) {
+		one := clientFlags{p: f.p, brokers: seed, timeout: f.timeout}
+		return one.dial(ctx)
+	}, (*kgo.Client).Close)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	ctx, cancel = context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	return do(ctx, client, client.SeedBrokers()[0])
+}
+
+// first asks all at once and returns the first answer that is no error, or all errors. The context of the others ends then;
+// drop, if not nil, is given what they answer all the same.
+func first[Of, Answer any](ctx context.Context, all []Of, ask func(context.Context, Of) (Answer, error), drop func(Answer)) (Answer, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type result struct {
+		answer Answer
+		err    error
+	}
+	results := make(chan result, len(all))
+	for _, one := range all {
+		go func() {
+			answer, err := ask(ctx, one)
+			results <- result{answer, err}
+		}()
+	}
+	var errs []error
+	for n := range all {
+		r := <-results
+		if r.err != nil {
+			errs = append(errs, r.err)
+			continue
+		}
+		if drop != nil {
+			go func() {
+				for range len(all) - n - 1 {
+					if late := <-results; late.err == nil {
+						drop(late.answer)
+					}
+				}
+			}()
+		}
+		return r.answer, nil
+	}
+	var none Answer
+	return none, errors.Join(errs...)
+}
+
+// admin runs do with a client for administration.
+func (f *clientFlags) admin(ctx context.Context, do func(ctx context.Context, admin *kadm.Client) error) error {
 	client, err := f.dial(ctx)
 	if err != nil {
 		return err
@@ -120,16 +181,9 @@ func (f *clientFlags) connected(ctx context.Context, do func(ctx context.Context
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	return do(ctx, client)
-}
-
-// admin runs do with a client for administration.
-func (f *clientFlags) admin(ctx context.Context, do func(ctx context.Context, admin *kadm.Client) error) error {
-	return f.connected(ctx, func(ctx context.Context, client *kgo.Client) error {
-		admin := kadm.NewClient(client)
-		admin.SetTimeoutMillis(int32(f.timeout.Milliseconds()))
-		return do(ctx, admin)
-	})
+	admin := kadm.NewClient(client)
+	admin.SetTimeoutMillis(int32(f.timeout.Milliseconds()))
+	return do(ctx, admin)
 }
 
 // topicProblem makes a sentence of an error of one topic; message is the broker's own, if any.

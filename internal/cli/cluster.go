@@ -26,28 +26,28 @@ type clusterView struct {
 	topics    []kmsg.MetadataResponseTopic
 }
 
-// viewCluster asks the leader of the quorum, where that is a broker too: another may have been cut off and not know it.
-func viewCluster(ctx context.Context, client *kgo.Client) (*clusterView, error) {
-	members, err := describeMembers(ctx, client)
+// viewCluster asks broker, and then the leader of the quorum where that is a broker too: another may have been cut off and
+// not know it. It returns whom it has asked last.
+func viewCluster(ctx context.Context, client *kgo.Client, broker kmsg.Requestor) (*clusterView, kmsg.Requestor, error) {
+	members, err := describeMembers(ctx, broker)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var v clusterView
-	var broker kmsg.Requestor = client
 	v.quorum, v.quorumErr = describeQuorum(ctx, client, members)
-	if v.quorum != nil && slices.ContainsFunc(members.Brokers, func(b kmsg.DescribeClusterResponseBroker) bool { return b.NodeID == v.quorum.Leader }) {
+	if v.quorum != nil && slices.ContainsFunc(members.Brokers, func(b kmsg.DescribeClusterResponseBroker) bool { return b.NodeID == v.quorum.Leader && !b.IsFenced }) {
 		broker = client.Broker(int(v.quorum.Leader))
 		if members, err = describeMembers(ctx, broker); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	v.id, v.members = members.ClusterID, members.Brokers
 	resp, err := kmsg.NewPtrMetadataRequest().RequestWith(ctx, broker)
 	if err != nil {
-		return nil, fmt.Errorf("reading metadata: %w", err)
+		return nil, nil, fmt.Errorf("reading metadata: %w", err)
 	}
 	v.topics = resp.Topics
-	return &v, nil
+	return &v, broker, nil
 }
 
 // describeMembers lists the brokers that are registered, by their ids.
@@ -132,8 +132,8 @@ func (p *Program) clusterBrokers() *cobra.Command {
 		Short: "List the brokers with their state and what they hold",
 		Args:  names(0, 0, "no arguments"),
 		RunE: run(func(cmd *cobra.Command, _ []string) error {
-			return client.connected(cmd.Context(), func(ctx context.Context, client *kgo.Client) error {
-				v, err := viewCluster(ctx, client)
+			return client.answering(cmd.Context(), func(ctx context.Context, client *kgo.Client, broker kmsg.Requestor) error {
+				v, _, err := viewCluster(ctx, client, broker)
 				if err != nil {
 					return err
 				}

@@ -56,12 +56,12 @@ func (p *Program) clusterHealth() *cobra.Command {
 sync for acks=all, or fewer than they should have. The exit status is 1 where something is wrong.`,
 		Args: names(0, 0, "no arguments"),
 		RunE: run(func(cmd *cobra.Command, _ []string) error {
-			return client.connected(cmd.Context(), func(ctx context.Context, client *kgo.Client) error {
-				v, err := viewCluster(ctx, client)
+			return client.answering(cmd.Context(), func(ctx context.Context, client *kgo.Client, broker kmsg.Requestor) error {
+				v, broker, err := viewCluster(ctx, client, broker)
 				if err != nil {
 					return err
 				}
-				minISR, err := describeMinISR(ctx, client, v.topics)
+				minISR, err := describeMinISR(ctx, broker, v.topics)
 				if err != nil {
 					return err
 				}
@@ -79,7 +79,7 @@ const minISRBatch = 1000
 
 // describeMinISR returns min.insync.replicas of the topics. One that has gone meanwhile, or that this client may not
 // describe, is left out.
-func describeMinISR(ctx context.Context, client kmsg.Requestor, topics []kmsg.MetadataResponseTopic) (map[string]int, error) {
+func describeMinISR(ctx context.Context, broker kmsg.Requestor, topics []kmsg.MetadataResponseTopic) (map[string]int, error) {
 	minISR := make(map[string]int)
 	for batch := range slices.Chunk(topics, minISRBatch) {
 		req := kmsg.NewPtrDescribeConfigsRequest()
@@ -88,7 +88,7 @@ func describeMinISR(ctx context.Context, client kmsg.Requestor, topics []kmsg.Me
 			r.ResourceType, r.ResourceName, r.ConfigNames = kmsg.ConfigResourceTypeTopic, topicName(t), []string{"min.insync.replicas"}
 			req.Resources = append(req.Resources, r)
 		}
-		resp, err := req.RequestWith(ctx, client)
+		resp, err := req.RequestWith(ctx, broker)
 		if err != nil {
 			return nil, fmt.Errorf("reading configs: %w", err)
 		}

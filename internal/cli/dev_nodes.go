@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau/moldau/internal/config"
 )
@@ -206,8 +207,8 @@ func (p *Program) awaitNodes(ctx context.Context, addrs []string) bool {
 	defer tick.Stop()
 	for {
 		up := 0
-		_ = client.connected(ctx, func(ctx context.Context, client *kgo.Client) error {
-			members, err := describeMembers(ctx, client)
+		_ = client.answering(ctx, func(ctx context.Context, _ *kgo.Client, broker kmsg.Requestor) error {
+			members, err := describeMembers(ctx, broker)
 			if err != nil {
 				return err
 			}

@@ -71,8 +71,8 @@ func (p *Program) quorumStatus() *cobra.Command {
 		Short: "Show who leads the quorum, who votes and who follows, and how far each is",
 		Args:  names(0, 0, "no arguments"),
 		RunE: run(func(cmd *cobra.Command, _ []string) error {
-			return client.connected(cmd.Context(), func(ctx context.Context, client *kgo.Client) error {
-				members, err := describeMembers(ctx, client)
+			return client.answering(cmd.Context(), func(ctx context.Context, client *kgo.Client, broker kmsg.Requestor) error {
+				members, err := describeMembers(ctx, broker)
 				if err != nil {
 					return err
 				}
@@ -89,8 +89,8 @@ func (p *Program) quorumStatus() *cobra.Command {
 	return cmd
 }
 
-// describeQuorum asks each of the brokers until one answers, in half of the time that is left. A broker may not know who
-// leads, or not be let through to it. It asks over connections of its own: an answer that does not come holds up those behind it.
+// describeQuorum asks all brokers at once, in half of the time that is left: one may not know who leads, or not be let through
+// to it, or stand still. It asks over connections of its own, as an answer that does not come holds up those behind it.
 func describeQuorum(ctx context.Context, client *kgo.Client, members *kmsg.DescribeClusterResponse) (*quorumStatus, error) {
 	own, err := kgo.NewClient(client.Opts()...)
 	if err != nil {
@@ -105,24 +105,29 @@ func describeQuorum(ctx context.Context, client *kgo.Client, members *kmsg.Descr
 	if err := own.Ping(ctx); err != nil {
 		return nil, err
 	}
-	var failed []string
+	var asked []int32
 	for _, b := range members.Brokers {
-		if b.IsFenced && len(members.Brokers) > 1 {
-			continue // it cannot know better
+		if !b.IsFenced { // one that is cannot know better
+			asked = append(asked, b.NodeID)
 		}
-		q, err := describeQuorumAt(ctx, own.Broker(int(b.NodeID)))
-		if err == nil {
-			return q, nil
-		}
+	}
+	if len(asked) == 0 {
+		return nil, errors.New("every broker is fenced")
+	}
+	q, err := first(ctx, asked, func(ctx context.Context, id int32) (*quorumStatus, error) {
+		q, err := describeQuorumAt(ctx, own.Broker(int(id)))
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = errors.New("no answer in time")
 		}
-		failed = append(failed, fmt.Sprintf("broker %d: %v", b.NodeID, err))
+		if err != nil {
+			return nil, fmt.Errorf("broker %d: %w", id, err)
+		}
+		return q, nil
+	}, nil)
+	if err != nil {
+		err = errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
-	if len(failed) == 0 {
-		return nil, errors.New("no broker is there to ask")
-	}
-	return nil, errors.New(strings.Join(failed, "; "))
+	return q, err
 }
 
 func describeQuorumAt(ctx context.Context, broker kmsg.Requestor) (*quorumStatus, error) {
