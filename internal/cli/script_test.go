@@ -50,7 +50,7 @@ func note(format string, args ...any) {
 	fmt.Fprintf(f, format+"\n", args...)
 }
 
-func startFake(_ context.Context, cfg *config.Broker, logger *slog.Logger) (Broker, error) {
+func startFake(ctx context.Context, cfg *config.Broker, logger *slog.Logger) (Broker, error) {
 	switch os.Getenv("FAKE_FAULT") {
 	case "port":
 		return nil, fmt.Errorf("listening at %s: %w", cfg.Listeners[0].Address(), syscall.EADDRINUSE)
@@ -58,6 +58,11 @@ func startFake(_ context.Context, cfg *config.Broker, logger *slog.Logger) (Brok
 		return nil, errors.New("data is locked by another process; stop it")
 	}
 	logger.Debug("starting")
+	if os.Getenv("FAKE_FAULT") == "alone" {
+		note("waits")
+		<-ctx.Done()
+		return nil, fmt.Errorf("the quorum does not begin: %w", context.Cause(ctx))
+	}
 	_, err := os.Stat(cfg.LogDirs[0])
 	note("node %d, partitions %d, directory there %v", cfg.NodeID, cfg.NumPartitions, err == nil)
 	f := &fakeBroker{cfg.Listeners[0].Address(), make(chan error, 1)}

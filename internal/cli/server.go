@@ -116,6 +116,10 @@ func (p *Program) serve(ctx context.Context, cfg *config.Broker, logger *slog.Lo
 	}
 	b, err := p.StartBroker(ctx, cfg, logger)
 	if err != nil {
+		if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) { // a node may wait long for the others, and be told not to
+			logger.Info("stopped before it was ready", "err", err)
+			return nil
+		}
 		return err
 	}
 	runErr := ready(b)
