@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 BIN := bin/moldau
 
-.PHONY: all build run test race lint sim docs conformance suites frameworks oracle oracle-record behaviour crash bench weight groups files compaction badinput fuzz full clean
+.PHONY: all build run test race lint sim docs conformance suites frameworks oracle oracle-record behaviour crash cluster bench weight groups files compaction badinput fuzz full clean
 
 all: build
 
@@ -48,6 +48,9 @@ crash:              ## kill -9 under load, and power cuts simulated
 	test/crash/run.sh
 	test/crash/powerloss.sh
 
+cluster:            ## three nodes as processes: form, lose members and get them back, refuse strangers
+	test/cluster/run.sh
+
 bench:              ## Moldau and Apache Kafka in turn, as ratios
 	test/bench/run.sh
 
@@ -70,7 +73,7 @@ FUZZTIME ?= 60s
 fuzz:               ## each fuzz target for FUZZTIME
 	./.ci/fuzz $(FUZZTIME)
 
-full: test race lint sim fuzz oracle behaviour conformance suites frameworks files compaction badinput groups crash weight bench   ## all acceptance
+full: test race lint sim fuzz oracle behaviour conformance suites frameworks files compaction badinput groups crash cluster weight bench   ## all acceptance
 
 clean:
 	rm -rf bin
