@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -78,8 +79,12 @@ func (n *devNode) command(ctx context.Context, p *Program, flags *devFlags) (*ex
 	cmd.Args[0] = os.Args[0] // the name that this program was called by
 	cmd.Env = p.Environ
 	cmd.Stdout, cmd.Stderr = n.out, n.out
+	cmd.SysProcAttr = ownGroup()
+	cmd.Cancel = func() error {
+		_ = cmd.Process.Signal(os.Interrupt) // fails where it has ended, and where the system has no such thing
+		return nil
+	}
 	cmd.WaitDelay = stopTimeout + 5*time.Second // the node ends itself before
-	separate(cmd)
 	return cmd, nil
 }
 
@@ -105,6 +110,20 @@ type endedNode struct {
 	err error
 }
 
+// run starts the process and waits for its end.
+func (n *devNode) run(started chan<- error, ended chan<- endedNode) {
+	runtime.LockOSThread() // Linux takes the end of the thread that has started a process for that of its parent
+	defer runtime.UnlockOSThread()
+	err := n.cmd.Start()
+	started <- err
+	if err != nil {
+		return
+	}
+	err = n.cmd.Wait()
+	n.out.flush()
+	ended <- endedNode{n, err}
+}
+
 // devCluster runs the nodes until ctx is done or none is left. One that ends is reported and the others go on; before all
 // are there it ends them too.
 func (p *Program) devCluster(ctx context.Context, flags *devFlags, dir string) error {
@@ -125,7 +144,9 @@ func (p *Program) devCluster(ctx context.Context, flags *devFlags, dir string) e
 		n.out = &prefixed{mu: &mu, w: p.Stderr, prefix: fmt.Sprintf("node %d | ", n.id)}
 		var err error
 		if n.cmd, err = n.command(ctx, p, flags); err == nil {
-			err = n.cmd.Start()
+			started := make(chan error)
+			go n.run(started, c.ended)
+			err = <-started
 		}
 		if err != nil {
 			c.errs = append(c.errs, fmt.Errorf("node %d cannot be started: %w", n.id, err))
@@ -134,11 +155,6 @@ func (p *Program) devCluster(ctx context.Context, flags *devFlags, dir string) e
 		}
 		c.running++
 		c.addrs = append(c.addrs, n.addr)
-		go func() {
-			err := n.cmd.Wait()
-			n.out.flush()
-			c.ended <- endedNode{n, err}
-		}()
 	}
 	return c.run(ctx, func() error { return printWelcome(p.Stdout, c.addrs, dir, flags.data != "") })
 }

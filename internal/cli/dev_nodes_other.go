@@ -2,9 +2,7 @@
 
 package cli
 
-import "os/exec"
+import "syscall"
 
-// separate leaves a node to the console's own Ctrl-C, which goes to all of its processes.
-func separate(cmd *exec.Cmd) {
-	cmd.Cancel = func() error { return nil }
-}
+// ownGroup leaves a node to the console's own Ctrl-C, which goes to all of its processes.
+func ownGroup() *syscall.SysProcAttr { return nil }

@@ -20,7 +20,7 @@ func fakeSocket(dir, address string) string {
 	return filepath.Join(dir, strings.ReplaceAll(address, ":", "-"))
 }
 
-// serveFake answers clients as a node of a cluster whose voters are all brokers and well.
+// serveFake answers clients as a node of a cluster whose voters are brokers, up once they listen.
 func serveFake(cfg *config.Broker, dir string) error {
 	l, err := net.Listen("unix", fakeSocket(dir, cfg.Listeners[0].Address()))
 	if err != nil {
@@ -34,7 +34,7 @@ func serveFake(cfg *config.Broker, dir string) error {
 			}
 			go func() {
 				defer nc.Close()
-				for answerFake(cfg, nc) == nil {
+				for answerFake(cfg, nc, dir) == nil {
 				}
 			}()
 		}
@@ -43,7 +43,7 @@ func serveFake(cfg *config.Broker, dir string) error {
 }
 
 // answerFake answers one request.
-func answerFake(cfg *config.Broker, nc net.Conn) error {
+func answerFake(cfg *config.Broker, nc net.Conn, dir string) error {
 	var size [4]byte
 	if _, err := io.ReadFull(nc, size[:]); err != nil {
 		return err
@@ -69,7 +69,9 @@ func answerFake(cfg *config.Broker, nc net.Conn) error {
 		}
 	case *kmsg.DescribeClusterResponse:
 		for i, v := range cfg.Voters {
-			resp.Brokers = append(resp.Brokers, kmsg.DescribeClusterResponseBroker{NodeID: int32(v.ID), Host: devHost, Port: first + int32(i)})
+			port := first + int32(i)
+			_, err := os.Stat(fakeSocket(dir, devAddress(int(port))))
+			resp.Brokers = append(resp.Brokers, kmsg.DescribeClusterResponseBroker{NodeID: int32(v.ID), Host: devHost, Port: port, IsFenced: err != nil})
 		}
 	}
 	out := append([]byte{0, 0, 0, 0}, frame[4:8]...)

@@ -23,6 +23,7 @@ import (
 // fakeBroker stands for a broker in scripts. It writes to the file FAKE_LOG what is asked of it.
 type fakeBroker struct {
 	addr   string
+	node   string // " node 1" where it is one of several
 	failed chan error
 }
 
@@ -34,7 +35,7 @@ func (f *fakeBroker) Stop(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("asked to stop when it is too late: %w", err)
 	}
-	note("stopped")
+	note("stopped%s", f.node)
 	if os.Getenv("FAKE_FAULT") == "stop" {
 		return errors.New("the disk is gone")
 	}
@@ -65,7 +66,10 @@ func startFake(ctx context.Context, cfg *config.Broker, logger *slog.Logger) (Br
 	}
 	_, err := os.Stat(cfg.LogDirs[0])
 	note("node %d, partitions %d, directory there %v", cfg.NodeID, cfg.NumPartitions, err == nil)
-	f := &fakeBroker{cfg.Listeners[0].Address(), make(chan error, 1)}
+	f := &fakeBroker{addr: cfg.Listeners[0].Address(), failed: make(chan error, 1)}
+	if len(cfg.Voters) > 1 {
+		f.node = fmt.Sprintf(" node %d", cfg.NodeID)
+	}
 	if os.Getenv("FAKE_FAULT") == fmt.Sprintf("start of node %d", cfg.NodeID) {
 		return nil, errors.New("no room")
 	}

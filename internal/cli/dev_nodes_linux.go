@@ -1,0 +1,9 @@
+package cli
+
+import "syscall"
+
+// ownGroup keeps the signals of the terminal from a node, so that the one which it is sent is its only one: a second ends it at
+// once. It is sent one too when this process is killed.
+func ownGroup() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGINT}
+}
