@@ -20,6 +20,7 @@ func (l *Log) TruncateTo(o ids.Offset) error {
 		return fmt.Errorf("truncating %s to offset %d, which is negative", l.tp, o)
 	}
 	if o >= l.EndOffset() {
+		l.dropUnwrittenEpochs()
 		return nil
 	}
 	defer l.pauseCleaning()()
@@ -35,6 +36,17 @@ func (l *Log) TruncateTo(o ids.Offset) error {
 	}
 	l.forgetCleaned(l.active().base)
 	return nil
+}
+
+// dropUnwrittenEpochs forgets the epochs in which this replica led and appended nothing: another leader's log does not
+// have them, and a follower that went on asking by them would be told for ever that its log differs.
+func (l *Log) dropUnwrittenEpochs() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.mu.epochs.truncateFromEnd(l.EndOffset()) {
+		l.mu.epochsChanged = l.mu.born
+		l.latestEpoch.Store(int32(l.mu.epochs.latest()))
+	}
 }
 
 // TruncateFullyAndStartAt removes every record; the next one gets offset o. What it did is

@@ -48,7 +48,8 @@ func (p *Partition) AppendUnsynced(b record.Batch, acks int16) (appended log.App
 	if appended.Duplicate {
 		return appended, false, nil
 	}
-	p.advance(appended.LastOffset+1, ids.NoOffset)
+	p.advance(appended.LastOffset + 1)
+	p.replicas.tellAny()
 	return appended, gated, nil
 }
 
@@ -60,7 +61,7 @@ func (p *Partition) appendLocked(b record.Batch, acks int16) (log.Appended, erro
 		return log.Appended{}, err
 	}
 	if acks == AcksAll {
-		if err := p.mu.core.EnoughInSync(p.policy.Load().MinInSyncReplicas); err != nil {
+		if err := p.mu.core.EnoughInSync(); err != nil {
 			return log.Appended{}, err
 		}
 	}

@@ -3,15 +3,24 @@ package partition
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/moldau/moldau/internal/ids"
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
+// begin is when tests begin.
+var begin = time.Unix(1_000_000, 0)
+
 func leading(d Durability, isr ...ids.NodeID) Core {
 	c := NewCore(1, 0, 0, 0)
-	c.SetDurability(d)
-	c.SetState(State{Leader: 1, LeaderEpoch: 3, Replicas: isr, ISR: isr})
+	c.SetRules(Rules{Durability: d})
+	c.SetState(State{Leader: 1, LeaderEpoch: 3, Replicas: isr, ISR: isr}, begin)
+	for _, node := range isr {
+		if node != 1 {
+			c.FollowerFetched(FollowerFetch{node, 1, 100, 0}, 0, begin)
+		}
+	}
 	return c
 }
 
@@ -55,7 +64,7 @@ func TestHighWatermarkNeverGoesBack(t *testing.T) {
 	c := leading(DurabilityOS, 1)
 	c.Appended(10)
 	c.Advance()
-	c.SetDurability(DurabilityFsync)
+	c.SetRules(Rules{Durability: DurabilityFsync})
 	if hw, _ := c.Advance(); hw != 10 {
 		t.Fatalf("high watermark went back to %d", hw)
 	}
@@ -66,7 +75,7 @@ func TestHighWatermarkNeverGoesBack(t *testing.T) {
 
 func TestWithoutLeadershipNothingIsCommitted(t *testing.T) {
 	c := NewCore(1, 5, 5, 2)
-	c.SetDurability(DurabilityOS)
+	c.SetRules(Rules{Durability: DurabilityOS})
 	if hw, _ := c.Advance(); hw != 2 {
 		t.Fatalf("high watermark %d", hw)
 	}
@@ -74,9 +83,9 @@ func TestWithoutLeadershipNothingIsCommitted(t *testing.T) {
 
 func TestStaleStateIsIgnored(t *testing.T) {
 	c := leading(DurabilityOS, 1)
-	c.SetState(State{Leader: 1, LeaderEpoch: 4, PartitionEpoch: 2, Replicas: []ids.NodeID{1}, ISR: []ids.NodeID{1}})
+	c.SetState(State{Leader: 1, LeaderEpoch: 4, PartitionEpoch: 2, Replicas: []ids.NodeID{1}, ISR: []ids.NodeID{1}}, begin)
 	for _, s := range []State{{Leader: 2, LeaderEpoch: 3, PartitionEpoch: 9}, {Leader: 2, LeaderEpoch: 4, PartitionEpoch: 1}} {
-		if c.SetState(s) || !c.Leads() {
+		if c.SetState(s, begin) || !c.Leads() {
 			t.Fatalf("%+v was taken", s)
 		}
 	}
@@ -85,7 +94,7 @@ func TestStaleStateIsIgnored(t *testing.T) {
 func TestFenceLeader(t *testing.T) {
 	leader := leading(DurabilityOS, 1)
 	follower := leading(DurabilityOS, 1)
-	follower.SetState(State{Leader: 2, LeaderEpoch: 4})
+	follower.SetState(State{Leader: 2, LeaderEpoch: 4}, begin)
 	for _, tc := range []struct {
 		name    string
 		core    Core
@@ -109,13 +118,23 @@ func TestFenceLeader(t *testing.T) {
 }
 
 func TestEnoughInSync(t *testing.T) {
-	alone := leading(DurabilityOS, 1)
-	if err := alone.EnoughInSync(2); err != nil {
-		t.Fatalf("min.insync.replicas asks for more than there are replicas: %v", err)
-	}
-	shrunk := leading(DurabilityOS, 1, 2, 3)
-	shrunk.state.ISR = []ids.NodeID{1}
-	if err := shrunk.EnoughInSync(2); !errors.Is(err, kerr.NotEnoughReplicas) {
-		t.Fatalf("got %v", err)
+	for _, tc := range []struct {
+		name          string
+		replicas, isr []ids.NodeID
+		minISR        int
+		enough        bool
+	}{
+		{"never more than there are replicas", []ids.NodeID{1}, []ids.NodeID{1}, 2, true},
+		{"as many as are asked for", []ids.NodeID{1, 2, 3}, []ids.NodeID{1, 3}, 2, true},
+		{"too few", []ids.NodeID{1, 2, 3}, []ids.NodeID{1}, 2, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := NewCore(1, 0, 0, 0)
+			c.SetRules(Rules{Durability: DurabilityOS, MinInSyncReplicas: tc.minISR})
+			c.SetState(State{Leader: 1, Replicas: tc.replicas, ISR: tc.isr}, begin)
+			if err := c.EnoughInSync(); tc.enough != (err == nil) || err != nil && !errors.Is(err, kerr.NotEnoughReplicas) {
+				t.Fatalf("got %v", err)
+			}
+		})
 	}
 }

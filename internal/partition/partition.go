@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/moldau/moldau/internal/deferred"
 	"github.com/moldau/moldau/internal/ids"
@@ -16,6 +17,7 @@ import (
 type Policy struct {
 	Durability           Durability
 	MinInSyncReplicas    int
+	ReplicaLagMax        time.Duration
 	MaxMessageBytes      int32
 	SegmentBytes         int32
 	TimestampBeforeMaxMs int64
@@ -29,12 +31,23 @@ type Policy struct {
 	Level      int
 }
 
+func (p *Policy) rules() Rules {
+	return Rules{Durability: p.Durability, MinInSyncReplicas: p.MinInSyncReplicas, LagMax: p.ReplicaLagMax}
+}
+
+// Peers is what a partition with other replicas needs of its broker. Neither function may block.
+type Peers struct {
+	Standing Standing
+	// ISRWanted is told that ChangeISR may have something for the controller. No lock of the partition is held.
+	ISRWanted func(*Partition)
+}
+
 // Partition is one replica of one partition on this broker.
 type Partition struct {
 	id  ids.TopicID
 	log atomic.Pointer[log.Log] // has locks of its own; mu -> log's, never the reverse. Written under mu.
 
-	// mu guards leadership: core.state and core.durability. Appends and reads hold it
+	// mu guards leadership: the core's state, rules and wanted ISR. Appends and reads hold it
 	// shared; a change of leader holds it exclusively, so that an append can never land
 	// in an epoch that has ended. Java: Partition.leaderIsrUpdateLock.
 	mu struct {
@@ -43,13 +56,19 @@ type Partition struct {
 		gone error // not nil once this broker has the partition no more
 	}
 
-	// progress guards the offsets in mu.core: end, durable and highWatermark. mu -> progress.
+	// progress guards the offsets in mu.core, end, durable and highWatermark, and what it knows of
+	// followers, for those who hold mu shared. mu -> progress.
 	progress sync.Mutex
+
+	// following lets one answer of the leader at a time into the log. mu -> following -> progress, and the log's.
+	following sync.Mutex
+
+	peers Peers // set before the first state
 
 	policy    atomic.Pointer[Policy]
 	committed deferred.Queue // waits for the high watermark
-	watchers  watchers
-	watching  atomic.Int32 // length of watchers, so that an append without readers takes no lock for them
+	readers   watchers       // fetches of consumers: they wait for the high watermark
+	replicas  watchers       // fetches of followers: they wait for the end of the log, and for the high watermark
 }
 
 // New returns the partition of node that l holds, without a leader yet. Its high
@@ -58,12 +77,18 @@ func New(id ids.TopicID, node ids.NodeID, l *log.Log, policy Policy) *Partition 
 	p := &Partition{id: id}
 	p.log.Store(l)
 	p.mu.core = NewCore(node, l.EndOffset(), l.DurableEnd(), max(l.HighWatermark(), l.StartOffset()))
-	p.mu.core.SetDurability(policy.Durability)
+	p.mu.core.SetRules(policy.rules())
 	p.policy.Store(&policy)
 	l.SetHighWatermark(p.mu.core.highWatermark)
 	p.committed.CompleteUpTo(p.mu.core.highWatermark)
 	l.OnDurable(p.durable)
 	return p
+}
+
+// SetPeers has the partition replicate with other brokers. To be called before the first SetState.
+func (p *Partition) SetPeers(peers Peers) {
+	p.peers = peers
+	p.mu.core.SetStanding(peers.Standing)
 }
 
 // TopicPartition names the partition.
@@ -79,28 +104,27 @@ func (p *Partition) Log() *log.Log { return p.log.Load() }
 // ReplaceLog has the partition go on in the log that replace returns, which holds the same, durably, and tells
 // the same of syncs. Nobody appends, deletes records or changes configs while replace runs.
 func (p *Partition) ReplaceLog(replace func() (*log.Log, error)) error {
-	l, err := p.replaceLog(replace)
-	if err != nil {
+	if err := p.replaceLog(replace); err != nil {
 		return err
 	}
-	p.advance(ids.NoOffset, l.DurableEnd())
+	p.advance(ids.NoOffset)
 	p.news() // whoever waits for records finds them in the new log
 	return nil
 }
 
-func (p *Partition) replaceLog(replace func() (*log.Log, error)) (*log.Log, error) {
+func (p *Partition) replaceLog(replace func() (*log.Log, error)) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.mu.gone != nil {
-		return nil, p.mu.gone
+		return p.mu.gone
 	}
 	l, err := replace()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	l.SetHighWatermark(p.mu.core.highWatermark)
 	p.log.Store(l)
-	return l, nil
+	return nil
 }
 
 // Policy returns what the topic's configs ask now. The caller must not change it.
@@ -111,9 +135,9 @@ func (p *Partition) Configure(config log.Config, policy Policy) {
 	p.mu.Lock()
 	p.Log().SetConfig(config)
 	p.policy.Store(&policy)
-	p.mu.core.SetDurability(policy.Durability)
+	p.mu.core.SetRules(policy.rules())
 	p.mu.Unlock()
-	p.advance(ids.NoOffset, ids.NoOffset)
+	p.advance(ids.NoOffset)
 	p.syncIfNeeded()
 }
 
@@ -126,16 +150,17 @@ func (p *Partition) SetState(s State) {
 	if !leads {
 		p.committed.Fail(kerr.NotLeaderForPartition)
 	}
-	p.advance(ids.NoOffset, ids.NoOffset)
+	p.advance(ids.NoOffset)
 	p.syncIfNeeded()
-	p.watchers.tell()
+	p.tellAll()
 }
 
 // setState takes s over. The log and the queue know of a new epoch before its first append.
 func (p *Partition) setState(s State) (taken, leads bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.mu.gone != nil || !p.mu.core.SetState(s) {
+	p.mu.core.Appended(p.Log().EndOffset()) // an append may be about to say so
+	if p.mu.gone != nil || !p.mu.core.SetState(s, time.Now()) {
 		return false, false
 	}
 	if leads = p.mu.core.Leads(); leads {
@@ -172,34 +197,43 @@ func (p *Partition) Close(err error) {
 	p.mu.gone = err
 	p.mu.Unlock()
 	p.committed.Fail(err)
-	p.watchers.tell()
+	p.tellAll()
 }
 
 // durable is the log's hook after each sync.
-func (p *Partition) durable(end ids.Offset) {
-	p.advance(ids.NoOffset, end)
+func (p *Partition) durable(ids.Offset) {
+	p.advance(ids.NoOffset)
 }
 
-// advance tells the core that the log ends at end and is synced up to durable, either of
-// which may be NoOffset for as before, moves the high watermark as far as it then goes, and
-// tells those who waited for that.
-func (p *Partition) advance(end, durable ids.Offset) {
+// advance tells the core that the log ends at end, which may be NoOffset for as before, and how far it is synced, moves the high
+// watermark as far as it then goes, and tells those who waited for that.
+func (p *Partition) advance(end ids.Offset) {
 	p.mu.RLock()
 	p.progress.Lock()
-	before := p.mu.core.highWatermark
 	p.mu.core.Appended(end)
-	p.mu.core.Durable(durable)
-	hw, err := p.mu.core.Advance()
+	p.mu.core.Durable(p.Log().DurableEnd())
+	hw, moved, err := p.advanceLocked()
+	p.progress.Unlock()
+	p.mu.RUnlock()
+	p.advanced(hw, moved, err)
+}
+
+// advanceLocked moves the high watermark; mu and progress are held. advanced is to follow without them.
+func (p *Partition) advanceLocked() (hw ids.Offset, moved bool, err error) {
+	before := p.mu.core.highWatermark
+	hw, err = p.mu.core.Advance()
 	if hw > before {
 		p.Log().SetHighWatermark(hw)
 	}
-	p.progress.Unlock()
-	p.mu.RUnlock()
+	return hw, hw > before, err
+}
+
+func (p *Partition) advanced(hw ids.Offset, moved bool, err error) {
 	if err != nil {
 		p.Close(fmt.Errorf("%s: %w", p.TopicPartition(), err))
 		return
 	}
-	if hw > before {
+	if moved {
 		p.moved(hw)
 	}
 }
@@ -213,23 +247,28 @@ func (p *Partition) moved(hw ids.Offset) {
 
 // news wakes the fetches that watch this partition.
 func (p *Partition) news() {
-	if p.watching.Load() > 0 {
-		p.watchers.tell()
-	}
+	p.readers.tellAny()
+	p.replicas.tellAny()
 }
 
-// Watch has w told under key about every later change that a fetch would answer
-// with. A change that raced with the registration is the caller's to find: register first, then read.
-func (p *Partition) Watch(w *Watch, key int32) {
-	p.watching.Add(1)
-	p.watchers.add(w, key)
+// tellAll wakes them whoever they are.
+func (p *Partition) tellAll() {
+	p.readers.tell()
+	p.replicas.tell()
 }
+
+// Watch has w told under key about every later change that a consumer's fetch would answer
+// with. A change that raced with the registration is the caller's to find: register first, then read.
+func (p *Partition) Watch(w *Watch, key int32) { p.readers.add(w, key) }
 
 // Unwatch ends what Watch began.
-func (p *Partition) Unwatch(w *Watch, key int32) {
-	p.watchers.remove(w, key)
-	p.watching.Add(-1)
-}
+func (p *Partition) Unwatch(w *Watch, key int32) { p.readers.remove(w, key) }
 
-// Watching returns how many watch the partition.
-func (p *Partition) Watching() int { return int(p.watching.Load()) }
+// WatchAsFollower is Watch for a follower's fetch, which an append is news for.
+func (p *Partition) WatchAsFollower(w *Watch, key int32) { p.replicas.add(w, key) }
+
+// UnwatchAsFollower ends what WatchAsFollower began.
+func (p *Partition) UnwatchAsFollower(w *Watch, key int32) { p.replicas.remove(w, key) }
+
+// Watching returns how many fetches of consumers watch the partition.
+func (p *Partition) Watching() int { return int(p.readers.count.Load()) }

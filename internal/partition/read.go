@@ -29,13 +29,6 @@ type FetchResult struct {
 	Diverging     *Diverging // set instead of data where the reader's log is another than ours
 }
 
-// Diverging tells a reader the end of the largest epoch that is not above the one
-// it fetched last (Fetch v12+).
-type Diverging struct {
-	Epoch ids.LeaderEpoch
-	End   ids.Offset
-}
-
 // Read returns what a fetch may see: whole batches below the high watermark, or below
 // the last stable offset where it reads committed data only.
 func (p *Partition) Read(req *FetchRequest) (FetchResult, error) {
@@ -53,23 +46,26 @@ func (p *Partition) readLocked(req *FetchRequest) (FetchResult, error) {
 		return FetchResult{HighWatermark: -1, LastStable: -1, LogStart: -1}, err
 	}
 	res := FetchResult{HighWatermark: p.Log().HighWatermark(), LastStable: p.Log().LastStableOffset(), LogStart: p.Log().StartOffset()}
-	if req.LastFetchedEpoch != ids.NoLeaderEpoch {
-		epoch, end := p.Log().EndOffsetForEpoch(req.LastFetchedEpoch)
-		if end == ids.NoOffset || epoch == ids.NoLeaderEpoch {
-			return res, kerr.OffsetOutOfRange
-		}
-		if epoch < req.LastFetchedEpoch || end < req.From {
-			res.Diverging = &Diverging{epoch, end}
-			return res, nil
-		}
+	diverging, err := p.divergenceLocked(req.From, req.LastFetchedEpoch)
+	if diverging != nil || err != nil {
+		res.Diverging = diverging
+		return res, err
 	}
-	var err error
 	if req.ReadCommitted {
 		res.Slice, res.Aborted, err = p.Log().ReadCommitted(req.From, res.LastStable, req.MaxBytes, req.AtLeastOne)
 	} else {
 		res.Slice, err = p.Log().Read(req.From, res.HighWatermark, req.MaxBytes, req.AtLeastOne)
 	}
 	return res, err
+}
+
+// divergenceLocked asks the log only where the reader knows of an epoch.
+func (p *Partition) divergenceLocked(from ids.Offset, last ids.LeaderEpoch) (*Diverging, error) {
+	if last == ids.NoLeaderEpoch {
+		return nil, nil
+	}
+	epoch, end := p.Log().EndOffsetForEpoch(last)
+	return Divergence(from, last, epoch, end)
 }
 
 // serveLocked tells whether this replica may answer a client that knows the leader epoch current.

@@ -1,6 +1,9 @@
 package partition
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // Watch gathers which of many partitions have news for a fetch: a higher high
 // watermark or log start, another leader, or an end as a partition of this broker.
@@ -57,19 +60,22 @@ type watcher struct {
 
 // watchers is the list of those who watch one partition.
 type watchers struct {
-	mu struct {
+	count atomic.Int32 // length of the list, so that an append without readers takes no lock for them
+	mu    struct {
 		sync.Mutex
 		list []watcher
 	}
 }
 
 func (ws *watchers) add(w *Watch, key int32) {
+	ws.count.Add(1)
 	ws.mu.Lock()
 	ws.mu.list = append(ws.mu.list, watcher{w, key})
 	ws.mu.Unlock()
 }
 
 func (ws *watchers) remove(w *Watch, key int32) {
+	defer ws.count.Add(-1)
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	for i, have := range ws.mu.list {
@@ -83,6 +89,13 @@ func (ws *watchers) remove(w *Watch, key int32) {
 	}
 	if len(ws.mu.list) == 0 {
 		ws.mu.list = nil
+	}
+}
+
+// tellAny is tell where somebody watches.
+func (ws *watchers) tellAny() {
+	if ws.count.Load() > 0 {
+		ws.tell()
 	}
 }
 
