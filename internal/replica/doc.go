@@ -4,6 +4,8 @@
 // makes the partitions that this broker now leads, gives the others their new state,
 // and deletes what it has no more.
 //
+// Fetcher is the pure part of following one leader: it builds the fetches, with their sessions, and says what the answers mean.
+//
 // Mover moves replicas between the data directories of this broker.
 //
 // Goroutines: of the Table none, Apply belongs to the broker's metadata loop; of the Mover one for each
