@@ -2,8 +2,10 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -21,6 +23,8 @@ const (
 	goneAfter = 200 * time.Millisecond
 	// probePause is between two attempts to reach it.
 	probePause = 20 * time.Millisecond
+	// keptFor is how long a node has to keep a connection to be taken for one that runs.
+	keptFor = 100 * time.Millisecond
 
 	// What may wait for one node, and how long one answer may be: about the largest of each kind that clients may ask for.
 	requestsMax      = 1000
@@ -34,6 +38,7 @@ type nodes struct {
 	local     func() peer.Local
 	dialer    func(ctx context.Context, network, address string) (net.Conn, error)
 	network   *quorum.Network
+	refusals  refusals
 	// requests carries what is forwarded, and heartbeats what must not wait behind that.
 	requests, heartbeats *peer.Client
 
@@ -81,8 +86,16 @@ func (n *nodes) dial(ctx context.Context, node ids.NodeID) (net.Conn, error) {
 	return n.dialer(ctx, "tcp", address)
 }
 
-// Admit implements server.Peers.
+// Admit implements server.Peers. A node that is refused comes back several times a second: one line says why, now and then.
 func (n *nodes) Admit(nc net.Conn, _ string, hello []byte) (from peer.Identity, served bool, err error) {
+	from, served, err = n.admit(nc, hello)
+	if err != nil && n.refusals.told(err) {
+		return peer.Identity{}, true, nil
+	}
+	return from, served, err
+}
+
+func (n *nodes) admit(nc net.Conn, hello []byte) (from peer.Identity, served bool, err error) {
 	if channel, ok := peer.HelloChannel(hello); ok && channel == peer.ChannelQuorum {
 		return peer.Identity{}, true, n.network.Serve(nc, hello)
 	}
@@ -98,30 +111,67 @@ func (n *nodes) Admit(nc net.Conn, _ string, hello []byte) (from peer.Identity, 
 	return from, false, err
 }
 
+const (
+	// refusalEvery is how often the same refusal is logged.
+	refusalEvery = time.Minute
+	// refusalsMax bounds what is remembered of them.
+	refusalsMax = 100
+)
+
+// refusals remembers why nodes were refused.
+type refusals struct {
+	mu   sync.Mutex // leaf
+	last map[string]time.Time
+}
+
+// told tells whether the same was logged a short time ago; if not, it is about to be.
+func (r *refusals) told(why error) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if last, known := r.last[why.Error()]; known && now.Sub(last) < refusalEvery {
+		return true
+	}
+	if len(r.last) >= refusalsMax || r.last == nil {
+		r.last = make(map[string]time.Time)
+	}
+	r.last[why.Error()] = now
+	return false
+}
+
 // probe calls gone if a node cannot be reached for goneAfter. One that hangs can: its heartbeats tell.
 func (n *nodes) probe(node ids.NodeID, gone func()) {
 	if n.probes.ctx.Err() != nil {
 		return
 	}
 	n.probes.Go(func() {
-		ctx, cancel := context.WithTimeout(n.probes.ctx, goneAfter)
-		defer cancel()
-		for {
-			conn, err := n.dial(ctx, node)
-			if err == nil {
-				conn.Close()
+		for began := time.Now(); !n.answers(node); {
+			if n.probes.ctx.Err() != nil {
 				return
 			}
-			select {
-			case <-time.After(probePause):
-			case <-ctx.Done():
-				if n.probes.ctx.Err() == nil {
-					gone()
-				}
+			if time.Since(began) > goneAfter {
+				gone()
 				return
 			}
+			time.Sleep(probePause)
 		}
 	})
+}
+
+// answers tells whether a node takes a connection and keeps it: one whose process is ending takes it and drops it.
+func (n *nodes) answers(node ids.NodeID) bool {
+	ctx, cancel := context.WithTimeout(n.probes.ctx, goneAfter)
+	defer cancel()
+	conn, err := n.dial(ctx, node)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	if err := conn.SetReadDeadline(time.Now().Add(keptFor)); err != nil {
+		return false
+	}
+	_, err = conn.Read(make([]byte, 1)) // a node says nothing before it has got a hello
+	return errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // voterIDs returns the nodes of controller.quorum.voters.

@@ -52,7 +52,7 @@ func explainPartition(logger *slog.Logger, t *metadata.Topic, rec *metadata.Part
 		level, what = slog.LevelDebug, "leader begins a new epoch"
 	case rec.Leader == ids.NoNode:
 		level, what = slog.LevelWarn, "partition has no leader"
-	case rec.Leader != metadata.NoLeaderChange && !slices.Contains(p.ISR, rec.Leader) && !slices.Contains(p.ELR, rec.Leader):
+	case rec.Leader != metadata.NoLeaderChange && len(p.Replicas) > 1 && !slices.Contains(p.ISR, rec.Leader) && !slices.Contains(p.ELR, rec.Leader):
 		level, what = slog.LevelWarn, "leader was not in sync: records may be lost"
 	case rec.Leader != metadata.NoLeaderChange:
 		what = "leader is elected"
