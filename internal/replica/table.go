@@ -22,12 +22,20 @@ type Logs interface {
 // Settings says what the configs of a topic mean for its partitions, as of an image.
 type Settings func(img *metadata.Image, topic string) (log.Config, partition.Policy)
 
+// Followers have the partitions that this broker follows be fetched; *Fetchers do.
+type Followers interface {
+	Follow(p *partition.Partition, leader ids.NodeID, epoch ids.LeaderEpoch)
+	Unfollow(p *partition.Partition)
+}
+
 // Config is what a Table needs.
 type Config struct {
-	Node     ids.NodeID
-	Logs     Logs
-	Settings Settings
-	Logger   *slog.Logger
+	Node      ids.NodeID
+	Logs      Logs
+	Settings  Settings
+	Peers     partition.Peers // of every partition; zero where there is no other broker
+	Followers Followers       // nil where there is no other broker
+	Logger    *slog.Logger
 }
 
 // Table is the partitions of this broker.
@@ -96,9 +104,11 @@ func (t *Table) Apply(delta *metadata.Delta, img *metadata.Image) {
 	for i := range changes.Deleted {
 		t.remove(&changes.Deleted[i])
 	}
-	t.noteTopics(changes.Leaders, img)
-	for i := range changes.Leaders {
-		t.lead(&changes.Leaders[i], img)
+	for _, here := range [][]metadata.LocalPartition{changes.Leaders, changes.Followers} {
+		t.noteTopics(here, img)
+		for i := range here {
+			t.adopt(&here[i], img)
+		}
 	}
 	for _, r := range delta.ChangedConfigs() {
 		switch {
@@ -138,12 +148,12 @@ func (t *Table) noteTopics(changed []metadata.LocalPartition, img *metadata.Imag
 	}
 }
 
-// lead makes the partition where it is new, and gives it its state.
-func (t *Table) lead(local *metadata.LocalPartition, img *metadata.Image) {
+// adopt makes the partition where it is new, gives it its state, and has it follow whoever leads.
+func (t *Table) adopt(local *metadata.LocalPartition, img *metadata.Image) {
 	p, err := t.ByID(local.TopicID, local.TP.Partition)
 	if err != nil {
 		if p, err = t.open(local, img); err != nil {
-			t.cfg.Logger.Error("partition cannot be opened and stays without a leader", "partition", local.TP.String(), "err", err)
+			t.cfg.Logger.Error("partition cannot be opened and is not served", "partition", local.TP.String(), "err", err)
 			return
 		}
 	}
@@ -154,6 +164,13 @@ func (t *Table) lead(local *metadata.LocalPartition, img *metadata.Image) {
 		Replicas:       local.Replicas,
 		ISR:            local.ISR,
 	})
+	switch {
+	case t.cfg.Followers == nil:
+	case local.Leader == t.cfg.Node || local.Leader == ids.NoNode:
+		t.cfg.Followers.Unfollow(p)
+	default:
+		t.cfg.Followers.Follow(p, local.Leader, local.LeaderEpoch)
+	}
 }
 
 // open takes over the log that is on disk, or makes one. A log of an earlier life of the
@@ -176,6 +193,7 @@ func (t *Table) open(local *metadata.LocalPartition, img *metadata.Image) (*part
 		l.SetConfig(config)
 	}
 	p := partition.New(local.TopicID, t.cfg.Node, l, policy)
+	p.SetPeers(t.cfg.Peers)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	known := t.mu.byID[local.TopicID]
@@ -187,6 +205,9 @@ func (t *Table) open(local *metadata.LocalPartition, img *metadata.Image) (*part
 // remove ends a partition that this broker has no more, and deletes its log.
 func (t *Table) remove(gone *metadata.LocalPartition) {
 	if p := t.take(gone); p != nil {
+		if t.cfg.Followers != nil {
+			t.cfg.Followers.Unfollow(p)
+		}
 		p.Close(kerr.UnknownTopicOrPartition)
 	}
 	if l := t.cfg.Logs.Log(gone.TP); l == nil || l.TopicID() != gone.TopicID {
@@ -248,13 +269,17 @@ func (k *topic) appendHereLocked(dst []*partition.Partition) []*partition.Partit
 
 // CloseAll ends every partition, so that nobody waits any more; the logs stay the store's.
 func (t *Table) CloseAll(err error) {
+	for _, p := range t.all() {
+		p.Close(err)
+	}
+}
+
+func (t *Table) all() []*partition.Partition {
 	t.mu.RLock()
+	defer t.mu.RUnlock()
 	var here []*partition.Partition
 	for _, known := range t.mu.byName {
 		here = known.appendHereLocked(here)
 	}
-	t.mu.RUnlock()
-	for _, p := range here {
-		p.Close(err)
-	}
+	return here
 }
