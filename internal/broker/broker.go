@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"strconv"
 	"sync"
@@ -50,7 +51,8 @@ type Broker struct {
 	lifecycle    *lifecycle
 	coordinators *coordinators
 	quorum       *quorum.Node
-	nodes        *nodes // nil on a lone node
+	nodes        *nodes       // nil on a lone node
+	replication  *replication // nil on a lone node
 	handlers     *handler.Handlers
 	forward      *forwarder
 	epoch        atomic.Int64 // of this process's registration, -1 before
@@ -205,13 +207,16 @@ func (b *Broker) dirFailed(dir string, id ids.DirectoryID, err error) {
 // join opens the metadata log, takes part in the quorum, and follows what is decided.
 func (b *Broker) join(ctx context.Context) error {
 	proposals := &proposer{}
-	b.follow(proposals)
+	b.current.Store(b.cfg)
+	b.metadata = newMetadataLog(b.cfg.NodeID, b.deps.Logger)
 	var transport quorum.Transport // of several voters
 	if !b.alone() {
 		b.nodes = newNodes(b.cfg, b.deps, b.identity)
 		b.onStop(func(context.Context) error { b.nodes.close(); return nil })
 		transport = b.nodes.network
+		b.replicate()
 	}
+	b.follow(proposals)
 	node, err := quorum.Open(b.quorumConfig(b.store.MetadataDirectory()), b.metadata, transport)
 	if err != nil {
 		return err
@@ -236,15 +241,22 @@ func (b *Broker) join(ctx context.Context) error {
 
 // follow makes everything that follows the metadata.
 func (b *Broker) follow(proposals *proposer) {
-	b.current.Store(b.cfg)
-	b.metadata = newMetadataLog(b.cfg.NodeID, b.deps.Logger)
-	b.table = replica.NewTable(replica.Config{Node: b.cfg.NodeID, Logs: b.store, Settings: b.settings, Logger: b.deps.Logger})
+	table := replica.Config{Node: b.cfg.NodeID, Logs: b.store, Settings: b.settings, Logger: b.deps.Logger}
+	if r := b.replication; r != nil {
+		table.Peers = partition.Peers{Standing: b.standing, ISRWanted: r.isr.Want}
+		table.Followers = r.fetchers
+	}
+	b.table = replica.NewTable(table)
+	if r := b.replication; r != nil {
+		r.isr.Start(b.table)
+	}
 	b.controller = controller.New(controller.Config{
 		CoreConfig: controller.CoreConfig{
 			NumPartitions:     b.cfg.NumPartitions,
 			ReplicationFactor: b.cfg.DefaultReplicationFactor,
 			DeleteTopicEnable: b.cfg.DeleteTopicEnable,
-			ReplicationMax:    1,
+			ReplicationMax:    math.MaxInt16,
+			BalanceInterval:   b.cfg.Replication.BalanceInterval,
 			SessionTimeout:    b.cfg.SessionTimeout,
 		},
 		Founding: b.founding,
@@ -258,7 +270,8 @@ func (b *Broker) follow(proposals *proposer) {
 	b.coordinators = newCoordinators(b.cfg.NodeID, b.table, b.current.Load, b.metadata.Image, b.deps.Logger)
 	b.onStop(func(context.Context) error { b.coordinators.groups.Stop(); return nil })
 	b.metadata.followers = followers{
-		configs: b, partitions: b.table, coordinators: b.coordinators, controller: b.controller, elected: b.probeBrokers,
+		configs: b, partitions: b.table, coordinators: b.coordinators, controller: b.controller,
+		elected: b.probeBrokers, brokers: b.brokersChanged,
 	}
 	b.controller.Start()
 	b.onStop(func(context.Context) error { b.controller.Stop(); return nil })
@@ -320,6 +333,7 @@ func (b *Broker) settings(img *metadata.Image, topic string) (log.Config, partit
 		TimestampBeforeMaxMs: t.TimestampBeforeMaxMs,
 		TimestampAfterMaxMs:  t.TimestampAfterMaxMs,
 		LogAppendTime:        t.LogAppendTime,
+		ReplicaLagMax:        b.cfg.Replication.LagMax,
 		Compact:              t.Log.CompactPolicy,
 		Recompress:           t.Recompress,
 		Codec:                t.Codec,
@@ -409,7 +423,11 @@ func (b *Broker) watchListener(err error, l config.Listener) {
 
 // accept serves clients.
 func (b *Broker) accept(context.Context) error {
-	srv, err := server.New(b.limits(), server.Deps{Handler: b.handlers, Logger: b.deps.Logger})
+	deps := server.Deps{Handler: b.handlers, Logger: b.deps.Logger}
+	if b.nodes != nil {
+		deps.Peers = brokersOnly{b.nodes, b.cfg.InterBrokerListener}
+	}
+	srv, err := server.New(b.limits(), deps)
 	if err != nil {
 		return err
 	}

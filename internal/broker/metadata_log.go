@@ -22,6 +22,7 @@ type followers struct {
 		LeaderChanged(leader bool, epoch ids.LeaderEpoch)
 	}
 	elected func(img *metadata.Image) // this node leads from now on
+	brokers func()                    // which brokers are at work has changed
 }
 
 // metadataLog turns committed entries into images. It is the quorum's StateMachine; all
@@ -90,6 +91,9 @@ func (m *metadataLog) publish(delta *metadata.Delta, img *metadata.Image, data [
 		m.followers.coordinators.Apply(delta, img)
 	}
 	m.image.Store(img)
+	if delta.BrokersChanged() {
+		m.followers.brokers()
+	}
 	m.followers.controller.Applied(img, data)
 }
 

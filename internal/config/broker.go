@@ -76,6 +76,7 @@ type Broker struct {
 	SnapshotBytes                 int64 // metadata.log.max.record.bytes.between.snapshots
 	ProducerIDExpirationMs        int64
 	Cleaner                       log.CleanerConfig
+	Replication                   Replication
 
 	// WithoutEffect are the names that were given and do nothing yet, sorted.
 	WithoutEffect []string
@@ -126,6 +127,7 @@ func (b *Broker) resolveStatic() {
 	b.StartOffsetCheckpointInterval = milliseconds(v.number("log.flush.start.offset.checkpoint.interval.ms"))
 	b.HighWatermarkCheckpoint = milliseconds(v.number("replica.high.watermark.checkpoint.interval.ms"))
 	b.SnapshotBytes = v.number("metadata.log.max.record.bytes.between.snapshots")
+	b.resolveReplication()
 }
 
 func (b *Broker) resolveGroups() {

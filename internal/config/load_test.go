@@ -174,7 +174,7 @@ func TestNamesWithoutEffect(t *testing.T) {
 	b := newBroker(t, properties(t, "node.id=1\nnum.io.threads=8\nlistener.name.plaintext.max.connections=7\nlistener.name.a.scram-sha-256.sasl.jaas.config=x\n"+
 		"rsm.config.bucket=x\nsuper.users=User:a\nnum.network.threads=2\nunclean.leader.election.enable=true"))
 	want := []string{"listener.name.a.scram-sha-256.sasl.jaas.config", "listener.name.plaintext.max.connections",
-		"num.io.threads", "num.network.threads", "rsm.config.bucket", "super.users", "unclean.leader.election.enable"}
+		"num.io.threads", "num.network.threads", "rsm.config.bucket", "super.users"}
 	if !slices.Equal(b.WithoutEffect, want) {
 		t.Errorf("%v", b.WithoutEffect)
 	}

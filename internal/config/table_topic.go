@@ -85,7 +85,7 @@ var topicSettings = []Setting{
 		Doc: "The most that chance takes off segment.ms, so that partitions do not roll all at once."},
 	{Name: "segment.ms", Type: Long, Unit: "ms", Default: "604800000", Valid: atLeast(1), Synonyms: []string{"log.roll.ms", "log.roll.hours"},
 		Doc: "The age at which a new segment begins."},
-	{Name: "unclean.leader.election.enable", Type: Boolean, Default: "false", Synonyms: []string{"unclean.leader.election.enable"}, NoEffect: true,
+	{Name: "unclean.leader.election.enable", Type: Boolean, Default: "false", Synonyms: []string{"unclean.leader.election.enable"},
 		Doc: "Let a replica that is not in sync lead where no other is left, which loses records."},
 }
 

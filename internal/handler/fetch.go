@@ -38,13 +38,17 @@ func fetch(h *Handlers, x *server.Exchange) {
 	if !decode(x, &req) {
 		return
 	}
-	s, err := h.sessions.open(h, &req)
+	follower, refused := followerOf(h, x, &req)
+	s, err := h.sessions.open(h, &req, follower)
 	if err != nil {
 		refuseFetch(x, err)
 		return
 	}
 	c := fetchCalls.Get().(*fetchCall)
 	c.begin(h, x, s, &req)
+	if refused != nil {
+		c.refused = refused
+	}
 	c.run()
 	c.reply()
 	h.sessions.done(s)
@@ -66,6 +70,7 @@ type fetchCall struct {
 
 	maxBytes, minBytes int
 	wait               time.Duration
+	brokerEpoch        int64 // of a follower
 	committed          bool  // isolation level read_committed
 	refused            error // of every partition
 	topCode            int16 // error code of the whole answer
@@ -89,7 +94,10 @@ var fetchCalls = sync.Pool{New: func() any { return &fetchCall{} }}
 
 func (c *fetchCall) begin(h *Handlers, x *server.Exchange, s *fetchSession, req *kmsg.FetchRequest) {
 	c.h, c.x, c.s, c.version = h, x, s, x.Version
-	c.maxBytes = min(int(req.MaxBytes), int(h.Config().FetchMaxBytes))
+	c.maxBytes, c.brokerEpoch = int(req.MaxBytes), req.ReplicaState.Epoch
+	if s.follower == ids.NoNode {
+		c.maxBytes = min(c.maxBytes, int(h.Config().FetchMaxBytes))
+	}
 	c.minBytes = min(int(req.MinBytes), c.maxBytes)
 	c.wait = time.Duration(req.MaxWaitMillis) * time.Millisecond
 	c.committed = req.IsolationLevel == readCommitted
@@ -99,14 +107,23 @@ func (c *fetchCall) begin(h *Handlers, x *server.Exchange, s *fetchSession, req 
 		c.topCode = kerr.UnknownServerError.Code
 		return
 	}
+}
+
+// followerOf returns the replica that fetches, NoNode for a client, Kafka's debug reader among these. A replica is
+// what the other end of the connection has proved to be: an error refuses every partition to who only says so.
+func followerOf(h *Handlers, x *server.Exchange, req *kmsg.FetchRequest) (ids.NodeID, error) {
 	replica := req.ReplicaID
 	if req.Version >= 15 {
 		replica = req.ReplicaState.ID
 	}
-	if replica != noReplica && replica != debugReplica {
-		c.refused = fmt.Errorf("node %d fetches as a replica, but this cluster has no such replica: %w", replica, kerr.ClusterAuthorizationFailed)
-		h.Logger.Warn("replica fetch refused", "peer", x.Conn.RemoteAddr(), "replica", replica)
+	if replica == noReplica || replica == debugReplica {
+		return ids.NoNode, nil
 	}
+	if from, ok := x.Conn.Node(); ok && int32(from.Node) == replica {
+		return from.Node, nil
+	}
+	h.Logger.Warn("replica fetch refused", "peer", x.Conn.RemoteAddr(), "replica", replica)
+	return ids.NoNode, fmt.Errorf("node %d fetches as a replica over a connection that is not that node's: %w", replica, kerr.ClusterAuthorizationFailed)
 }
 
 // run reads until there is enough, something that cannot wait, or no time left.
@@ -169,16 +186,44 @@ func (c *fetchCall) readOne(r *fetchResult) error {
 			return err
 		}
 	}
+	if c.s.follower != ids.NoNode {
+		return c.readAsFollower(r)
+	}
 	req := partition.FetchRequest{
 		From:             p.from,
 		CurrentEpoch:     p.currentEpoch,
 		LastFetchedEpoch: p.lastFetchedEpoch,
-		MaxBytes:         int32(max(0, min(int(p.maxBytes), c.maxBytes-c.bytes))),
+		MaxBytes:         c.room(p),
 		AtLeastOne:       c.bytes == 0,
 		ReadCommitted:    c.committed,
 	}
 	var err error
 	r.res, err = p.part.Read(&req)
+	if err != nil {
+		c.s.forgetReplica(p)
+	}
+	return err
+}
+
+// room is how many bytes of a partition the answer still takes.
+func (c *fetchCall) room(p *sessionPartition) int32 {
+	return int32(max(0, min(int(p.maxBytes), c.maxBytes-c.bytes)))
+}
+
+// readAsFollower reads for the replica that fetches, beyond the high watermark, and has the leader note how far it is.
+func (c *fetchCall) readAsFollower(r *fetchResult) error {
+	p := r.p
+	var err error
+	r.res, err = p.part.ReadAsFollower(&partition.FollowerRead{
+		Node:             c.s.follower,
+		BrokerEpoch:      c.brokerEpoch,
+		From:             p.from,
+		Start:            p.start,
+		CurrentEpoch:     p.currentEpoch,
+		LastFetchedEpoch: p.lastFetchedEpoch,
+		MaxBytes:         c.room(p),
+		AtLeastOne:       c.bytes == 0,
+	})
 	if err != nil {
 		c.s.forgetReplica(p)
 	}
@@ -239,6 +284,9 @@ func (c *fetchCall) appendPartition(body []byte, r *fetchResult) []byte {
 	}
 	if r.err != nil {
 		out.HighWatermark, out.LastStableOffset, out.LogStartOffset = -1, -1, -1
+		if c.s.follower != ids.NoNode && out.ErrorCode == kerr.OffsetOutOfRange.Code {
+			out.LogStartOffset = r.res.LogStart // where the follower begins anew
+		}
 		if r.unknown {
 			out.Aborted = []wire.AbortedTransaction{}
 		}

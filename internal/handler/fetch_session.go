@@ -57,6 +57,7 @@ type sessionPartition struct {
 
 	from             ids.Offset
 	maxBytes         int32
+	start            ids.Offset // of a follower's log
 	currentEpoch     ids.LeaderEpoch
 	lastFetchedEpoch ids.LeaderEpoch
 
@@ -96,7 +97,8 @@ func (p *sessionPartition) readAgain(r *fetchResult) bool {
 type fetchSession struct {
 	id          int32
 	usesIDs     bool
-	incremental bool // this request's answer names only what has news
+	follower    ids.NodeID // the replica that fetches, NoNode for a client
+	incremental bool       // this request's answer names only what has news
 
 	// busy, closed, epoch and used are guarded by fetchSessions.mu.
 	busy   bool
@@ -113,21 +115,22 @@ type fetchSession struct {
 
 // open finds or makes the session of a request and brings it up to date. A session that
 // is left without partitions ends.
-func (fs *fetchSessions) open(h *Handlers, req *kmsg.FetchRequest) (*fetchSession, error) {
+// follower is the replica that fetches, NoNode for a client.
+func (fs *fetchSessions) open(h *Handlers, req *kmsg.FetchRequest, follower ids.NodeID) (*fetchSession, error) {
 	usesIDs := req.Version >= 13
 	switch {
 	case req.Version < 7 || req.SessionEpoch == finalEpoch || req.SessionEpoch == initialEpoch:
 		if req.SessionID != noSession {
 			fs.close(req.SessionID)
 		}
-		s := newFetchSession(usesIDs)
+		s := newFetchSession(usesIDs, follower)
 		s.update(h, req)
 		if req.Version >= 7 && req.SessionEpoch == initialEpoch {
 			fs.insert(s)
 		}
 		return s, nil
 	}
-	s, err := fs.take(req.SessionID, req.SessionEpoch, usesIDs)
+	s, err := fs.take(req.SessionID, req.SessionEpoch, usesIDs, follower)
 	if err != nil {
 		return nil, err
 	}
@@ -135,18 +138,18 @@ func (fs *fetchSessions) open(h *Handlers, req *kmsg.FetchRequest) (*fetchSessio
 	s.update(h, req)
 	if len(s.partitions) == 0 {
 		fs.close(s.id)
-		return newFetchSession(usesIDs), nil
+		return newFetchSession(usesIDs, follower), nil
 	}
 	s.enqueueKeys(s.watch.Take(nil))
 	return s, nil
 }
 
 // take reserves a session for the request with the given epoch.
-func (fs *fetchSessions) take(id, epoch int32, usesIDs bool) (*fetchSession, error) {
+func (fs *fetchSessions) take(id, epoch int32, usesIDs bool, follower ids.NodeID) (*fetchSession, error) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	e := fs.mu.byID[id]
-	if e == nil {
+	if e == nil || e.Value.(*fetchSession).follower != follower {
 		return nil, fmt.Errorf("fetch session %d: %w", id, kerr.FetchSessionIDNotFound)
 	}
 	s := e.Value.(*fetchSession)
@@ -241,8 +244,8 @@ func (fs *fetchSessions) done(s *fetchSession) {
 	}
 }
 
-func newFetchSession(usesIDs bool) *fetchSession {
-	return &fetchSession{usesIDs: usesIDs, partitions: map[partitionKey]*sessionPartition{}}
+func newFetchSession(usesIDs bool, follower ids.NodeID) *fetchSession {
+	return &fetchSession{usesIDs: usesIDs, follower: follower, partitions: map[partitionKey]*sessionPartition{}}
 }
 
 // update adds, changes and forgets the partitions that the request names.
@@ -268,6 +271,7 @@ func (s *fetchSession) set(h *Handlers, k partitionKey, asked *kmsg.FetchRequest
 		s.partitions[k], s.byKey[p.key] = p, p
 	}
 	p.from = ids.Offset(asked.FetchOffset)
+	p.start = ids.Offset(asked.LogStartOffset)
 	p.maxBytes = asked.PartitionMaxBytes
 	p.currentEpoch = max(ids.LeaderEpoch(asked.CurrentLeaderEpoch), ids.NoLeaderEpoch)
 	p.lastFetchedEpoch = max(ids.LeaderEpoch(asked.LastFetchedEpoch), ids.NoLeaderEpoch)
@@ -316,19 +320,29 @@ func (s *fetchSession) resolve(h *Handlers, p *sessionPartition) error {
 		return err
 	}
 	if s.watch != nil {
-		p.part.Watch(s.watch, p.key)
-		p.watched = true
+		s.watchOne(p)
 	}
 	return nil
 }
 
 // forgetReplica lets go of a replica that could not be read, or is not asked for any more.
 func (s *fetchSession) forgetReplica(p *sessionPartition) {
-	if p.watched {
+	if p.watched && s.follower == ids.NoNode {
 		p.part.Unwatch(s.watch, p.key)
-		p.watched = false
+	} else if p.watched {
+		p.part.UnwatchAsFollower(s.watch, p.key)
 	}
-	p.part = nil
+	p.part, p.watched = nil, false
+}
+
+// watchOne begins to watch a partition: a follower's fetch waits for what is appended, a client's for what is committed.
+func (s *fetchSession) watchOne(p *sessionPartition) {
+	if s.follower == ids.NoNode {
+		p.part.Watch(s.watch, p.key)
+	} else {
+		p.part.WatchAsFollower(s.watch, p.key)
+	}
+	p.watched = true
 }
 
 // watchAll begins to watch every partition that was found.
@@ -338,8 +352,7 @@ func (s *fetchSession) watchAll() {
 	}
 	for _, p := range s.partitions {
 		if p.part != nil && !p.watched {
-			p.part.Watch(s.watch, p.key)
-			p.watched = true
+			s.watchOne(p)
 			s.enqueue(p)
 		}
 	}

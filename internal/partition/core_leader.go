@@ -158,6 +158,7 @@ func (c *Core) mayJoin(f *follower) bool {
 // nothing for replica.lag.time.max.ms after that: a controller that answered by what it had not committed may have lost it.
 func (c *Core) ChangeISR(now time.Time) (ISRChange, bool) {
 	c.leader.now = later(c.leader.now, now)
+	c.noteIdle()
 	if !c.Leads() || !c.leader.answered.IsZero() && c.leader.now.Sub(c.leader.answered) <= c.rules.LagMax {
 		return ISRChange{}, false
 	}
@@ -169,6 +170,16 @@ func (c *Core) ChangeISR(now time.Time) (ISRChange, bool) {
 	}
 	c.leader.attempts++
 	return *c.leader.change, true
+}
+
+// noteIdle notes who has everything as of now. Where nothing is appended a fetch session says nothing of a partition, and
+// the first append would make followers look as if they had lagged since the last one.
+func (c *Core) noteIdle() {
+	for i := range c.leader.followers {
+		if f := &c.leader.followers[i]; f.end == c.end {
+			f.caughtUp = c.leader.now
+		}
+	}
 }
 
 // wantedISR returns the change that is due, nil for none.

@@ -83,6 +83,13 @@ func (s *ISRSender) Want(p *partition.Partition) {
 	}
 }
 
+// WantAll has the sender ask all partitions: who may be in sync depends on which brokers are at work.
+func (s *ISRSender) WantAll() {
+	for _, p := range s.table.all() {
+		s.Want(p)
+	}
+}
+
 func (s *ISRSender) run(ctx context.Context) {
 	defer close(s.done)
 	tick := time.NewTicker(s.cfg.LagMax / 2)
@@ -92,9 +99,7 @@ func (s *ISRSender) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			for _, p := range s.table.all() {
-				s.Want(p)
-			}
+			s.WantAll()
 		case <-s.wake:
 			if s.send(ctx) {
 				continue

@@ -1,0 +1,87 @@
+package broker
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/moldau/moldau/internal/ids"
+)
+
+// inSync waits until every partition of a topic has that many replicas in sync, as node i sees it.
+func (c *cluster) inSync(i int, topic string, want int) {
+	c.t.Helper()
+	cl := c.client(i)
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		short := 0
+		partitions := c.metadata(cl, topic).Topics[0].Partitions
+		for _, p := range partitions {
+			if len(p.ISR) != want || p.Leader == int32(ids.NoNode) {
+				short++
+			}
+		}
+		if short == 0 && len(partitions) > 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			c.t.Fatalf("%d of %d partitions have not %d replicas in sync: %+v", short, len(partitions), want, partitions)
+		}
+	}
+}
+
+// Records are on every replica, whoever leads: each broker ends in turn, the others go on, and it is in sync again after it has come back.
+func TestReplicationOutlivesEachBroker(t *testing.T) {
+	c := newCluster(t)
+	c.start(0, 1, 2)
+	admin := kadm.NewClient(c.client(0))
+	if _, err := admin.CreateTopic(t.Context(), 4, 3, nil, "t"); err != nil {
+		t.Fatal(err)
+	}
+	written := 0
+	seeds := kgo.SeedBrokers(c.clients[0], c.clients[1], c.clients[2])
+	write := func(count int) {
+		t.Helper()
+		cl, err := kgo.NewClient(seeds, kgo.DefaultProduceTopic("t"), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer cl.Close()
+		for range count {
+			if err := cl.ProduceSync(t.Context(), kgo.StringRecord(fmt.Sprint(written))).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+			written++
+		}
+	}
+	write(50)
+	c.inSync(0, "t", 3)
+	for round := range 3 {
+		c.stop(round)
+		write(50)
+		c.inSync((round+1)%3, "t", 2)
+		c.start(round)
+		c.inSync(round, "t", 3)
+		write(10)
+	}
+	cl, err := kgo.NewClient(seeds, kgo.ConsumeTopics("t"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	seen := map[string]int{}
+	for len(seen) < written {
+		fetches := cl.PollFetches(t.Context())
+		if err := fetches.Err(); err != nil {
+			t.Fatal(err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) { seen[string(r.Value)]++ })
+	}
+	for value, n := range seen {
+		if n != 1 {
+			t.Errorf("record %s is there %d times", value, n)
+		}
+	}
+}
