@@ -23,7 +23,7 @@ race:               ## layers 0 to 4 under the race detector (needs a C compiler
 lint:               ## gofmt, vet for three systems, staticcheck, the table of layers
 	./.ci/lint
 
-sim:                ## the metadata quorum in a simulated world; SEED=7 N=1 for one seed, RESULTS=DIR to go on where a run was interrupted
+sim:                ## the metadata quorum, then replication, in simulated worlds; SEED=7 N=1 for one seed, RESULTS=DIR to go on where a run was interrupted
 	test/sim/run.sh
 
 docs:               ## the pages that come from tables in the code

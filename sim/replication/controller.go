@@ -90,7 +90,7 @@ func (c *controller) decide(change func(*metadata), then func(at int)) {
 			then(len(c.log) - 1)
 		}
 	}
-	c.lastAt = max(c.lastAt, c.world.now) + 1 + c.world.rng.IntN(4) // in order
+	c.lastAt = max(c.lastAt, c.world.now) + 1 + c.world.rng.IntN(c.world.commitMax) // in order
 	c.world.at(c.lastAt-c.world.now, commit)
 }
 

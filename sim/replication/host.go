@@ -22,9 +22,11 @@ type host struct {
 	world *world
 	node  ids.NodeID
 	disks []*disk // by partition
-	// lost tells that records which the broker had are gone, and that it has not registered since.
-	lost  bool
-	clean bool // it stopped in order
+	// lost tells that records which the broker had are gone, and that it has not registered since; lostAt is the metadata that
+	// last registered it after such a loss.
+	lost   bool
+	lostAt int
+	clean  bool // it stopped in order
 
 	*process // nil while down
 	life     int
@@ -91,7 +93,7 @@ func (h *host) start() {
 	h.register(w.incarnations, h.clean)
 	h.clean = false
 	h.every(heartbeatEvery, h.heartbeat)
-	h.every(pollEvery, h.poll)
+	h.every(h.world.pollEvery, h.poll)
 	h.every(tickEvery, h.tick)
 }
 
@@ -151,12 +153,19 @@ func (h *host) register(incarnation int, clean bool) {
 		}
 		h.call(func(reply func(func())) {
 			h.world.decider.register(h.node, incarnation, clean, func(epoch int64, at int) {
-				reply(func() { h.epoch, h.registeredAt, h.lost = epoch, at, false })
+				reply(func() { h.registered(epoch, at) })
 			})
 		})
 		h.world.at(20+h.world.rng.IntN(20), try)
 	})
 	try()
+}
+
+func (h *host) registered(epoch int64, at int) {
+	h.epoch, h.registeredAt = epoch, at
+	if h.lost {
+		h.lost, h.lostAt = false, at
+	}
 }
 
 func (h *host) heartbeat() {
@@ -195,6 +204,9 @@ func (h *host) learn(at int) {
 			h.applied = h.view
 		} else {
 			h.applied++
+		}
+		if older := h.applied - 1 - h.world.rng.IntN(4); older >= h.registeredAt && h.world.rng.IntN(8) == 0 {
+			h.apply(h.world.controller.log[older]) // changes nothing
 		}
 		h.apply(h.world.controller.log[h.applied])
 	}
@@ -309,7 +321,7 @@ func (h *host) tick() {
 			h.isr.want(r.number)
 		}
 		if r.core.Leads() && h.world.rng.IntN(20) == 0 && h.world.faults {
-			r.disk.raiseStart(r.core.HighWatermark() - ids.Offset(h.world.rng.IntN(10)))
+			r.disk.raiseStart(r.core.HighWatermark() - ids.Offset(h.world.rng.IntN(2)*h.world.rng.IntN(10)))
 		}
 	}
 	h.settle()
@@ -435,5 +447,5 @@ func (s *isrSender) send(h *host) {
 			})
 		})
 	})
-	w.at(alterTimeout, h.alive(func() { done(func(int) bool { return true }) }))
+	w.at(w.alterTimeout, h.alive(func() { done(func(int) bool { return true }) }))
 }

@@ -180,7 +180,7 @@ func (j *judge) acknowledged(h *host, r *held, a waiter) {
 		}
 		copies := 0
 		for _, node := range decided.Replicas {
-			has := j.world.hosts[node].keeps(r.number, o, known.committed[o], j.world.rules.Durability)
+			has := j.world.hosts[node].keeps(r.number, o, known.committed[o], h.applied)
 			if has {
 				copies++
 			}
@@ -196,17 +196,18 @@ func (j *judge) acknowledged(h *host, r *held, a waiter) {
 	}
 }
 
-// keeps tells whether a host has a record, as acks=all promises; one that lost power since it registered had it before.
-func (h *host) keeps(p int, o ids.Offset, want recordID, durability partition.Durability) bool {
+// keeps tells whether a host has a record, as acks=all promises. One that has lost records since a leader last heard of its
+// registration, with the metadata of seen, had it when that counted it.
+func (h *host) keeps(p int, o ids.Offset, want recordID, seen int) bool {
 	d := h.disks[p]
 	got, ok := d.at(o)
 	switch {
 	case o < d.start:
 		return true
-	case durability == partition.DurabilityFsync:
+	case h.world.rules.Durability == partition.DurabilityFsync:
 		return ok && got == want && o < d.durable
 	}
-	return ok && got == want || h.lost
+	return ok && got == want || h.lost || seen < h.lostAt
 }
 
 // look is called after every event.

@@ -19,12 +19,13 @@ type link struct {
 
 // network is every direction between two nodes. The last node is the controller.
 type network struct {
-	nodes int
-	links [][]link
+	nodes   int
+	lateMax int
+	links   [][]link
 }
 
-func newNetwork(nodes int) *network {
-	n := &network{nodes: nodes, links: make([][]link, nodes)}
+func newNetwork(nodes, lateMax int) *network {
+	n := &network{nodes: nodes, lateMax: lateMax, links: make([][]link, nodes)}
 	for i := range n.links {
 		n.links[i] = make([]link, nodes)
 	}
@@ -55,7 +56,7 @@ func (n *network) disturb(rng *rand.Rand) string {
 	n.heal()
 	one := rng.IntN(n.nodes)
 	other := (one + 1 + rng.IntN(n.nodes-1)) % n.nodes
-	switch rng.IntN(8) {
+	switch rng.IntN(10) {
 	case 0:
 		n.each(func(a, b int, l *link) { l.cut = a == one || b == one })
 		return fmt.Sprintf("node %d is cut off", one)
@@ -74,9 +75,16 @@ func (n *network) disturb(rng *rand.Rand) string {
 		return fmt.Sprintf("node %d hears nothing from the controller", one%(n.nodes-1))
 	case 5, 6:
 		n.each(func(_, _ int, l *link) {
-			*l = link{lost: rng.Float64() / 3, doubled: rng.Float64() / 3, late: rng.Float64() / 3, delay: 1 + rng.IntN(15), heldUpTo: 1 + rng.IntN(lateMax)}
+			*l = link{lost: rng.Float64() / 3, doubled: rng.Float64() / 3, late: rng.Float64() / 3, delay: 1 + rng.IntN(delayMax/2), heldUpTo: 1 + rng.IntN(n.lateMax)}
 		})
 		return "links are bad"
+	case 7:
+		n.each(func(a, b int, l *link) {
+			if a == one || b == one {
+				l.delay = 1 + rng.IntN(delayMax)
+			}
+		})
+		return fmt.Sprintf("node %d is far away", one)
 	}
 	return "the network is well"
 }

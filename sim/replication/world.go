@@ -18,16 +18,14 @@ import (
 const (
 	second         = 1000
 	faultsFor      = 15 * second
-	healFor        = 15 * second
+	writesFor      = 5 * second // after healing
+	healFor        = 30 * second
 	sessionTimeout = 150
 	heartbeatEvery = 20
-	pollEvery      = 40
 	tickEvery      = 50
-	alterTimeout   = 100
 	fetchTimeout   = 80
 	downMax        = 1500
-	lateMax        = 400 // how late a message is at most, beside its usual delay
-	lagMax         = 500 // replica.lag.time.max.ms: above lateMax, as no AlterPartition may be on its way for longer
+	delayMax       = 30 // how long a message usually takes at most
 	traceMax       = 300
 
 	fetchWait    = 20 * time.Millisecond
@@ -69,8 +67,16 @@ type world struct {
 	judge      *judge
 	rules      partition.Rules
 	unclean    bool // unclean.leader.election.enable
-	faults     bool // still
-	writes     bool // still
+
+	// What differs from world to world, in ms.
+	lateMax      int // how late a message is at most, beside its usual delay
+	pollEvery    int // how often a broker asks for metadata that it may have missed
+	alterTimeout int // how long AlterPartition is waited for
+	commitMax    int // how long the controller takes to commit
+	produceEvery int
+
+	faults bool // still
+	writes bool // still
 
 	incarnations int
 	epochs       int64
@@ -88,13 +94,16 @@ func newWorld(seed uint64) *world {
 	if rng.IntN(5) == 0 {
 		replicas = 2
 	}
+	w.lateMax, w.pollEvery, w.produceEvery = 20+rng.IntN(400), 20+rng.IntN(300), 1+rng.IntN(10)
+	w.commitMax, w.alterTimeout = 1+rng.IntN(60), 10+rng.IntN(100)
 	w.rules = partition.Rules{
 		Durability:        []partition.Durability{partition.DurabilityAuto, partition.DurabilityFsync, partition.DurabilityOS}[rng.IntN(3)],
 		MinInSyncReplicas: 1 + rng.IntN(4)/2 + rng.IntN(12)/11,
-		LagMax:            lagMax * time.Millisecond,
+		// No AlterPartition may be on its way for longer.
+		LagMax: time.Duration(w.lateMax+2*delayMax+rng.IntN(200)) * time.Millisecond,
 	}
 	w.unclean = rng.IntN(10) == 0
-	w.net = newNetwork(nodes + 1)
+	w.net = newNetwork(nodes+1, w.lateMax)
 	var partitions []assignment
 	for p := range 2 {
 		a := assignment{lastKnown: ids.NoNode}
@@ -195,7 +204,7 @@ func (w *world) produce() {
 			h.produce(w.rng.IntN(len(h.disks)), w.rng.IntN(5) > 0)
 		}
 	}
-	w.at(1+w.rng.IntN(8), w.produce)
+	w.at(1+w.rng.IntN(w.produceEvery), w.produce)
 }
 
 func (w *world) disturbNetwork() {
@@ -221,7 +230,7 @@ func (w *world) disturbHosts() {
 			h.stopping = true
 			w.tracef("node %d is to stop", h.node)
 		}
-	case 7:
+	case 7, 10:
 		w.tracef("another controller")
 		w.controller.fail()
 	case 8:
@@ -242,7 +251,7 @@ func (w *world) heal() {
 	w.faults = false
 	w.net.heal()
 	begun := w.now
-	w.run(begun+healFor/2, nil)
+	w.run(begun+writesFor, nil)
 	acked := w.judge.ackedAfter(begun)
 	w.writes = false
 	if !w.run(begun+healFor, w.whole) || !acked {
