@@ -131,6 +131,12 @@ func (c *Core) FollowerFetched(r FollowerFetch, start ids.Offset, now time.Time)
 	return c.leader.change == nil && c.mayJoin(f), nil
 }
 
+// BehindElection tells that the high watermark has not come to where this replica began to lead, because it has not heard from its
+// followers yet. The leader before may have shown more.
+func (c *Core) BehindElection() bool {
+	return c.Leads() && len(c.leader.followers) > 0 && c.highWatermark < c.leader.begin
+}
+
 // counts tells whether the high watermark waits for a follower: one that is in sync, or may be by now because
 // this replica asked for it, and one that is about to be. Without the last a follower would never reach a high watermark that
 // a single replica moves with each append.

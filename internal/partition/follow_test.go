@@ -234,7 +234,16 @@ func TestLeadsWithWhatItReplicated(t *testing.T) {
 	if f.Log().HighWatermark() != 1 || w.ended() {
 		t.Fatalf("high watermark %d before the other replica was heard", f.Log().HighWatermark())
 	}
+	if _, err := f.FindOffset(TimestampLatest, -1, false); !errors.Is(err, kerr.OffsetNotAvailable) {
+		t.Fatalf("the end that consumers see, before that: %v", err)
+	}
+	if found, err := f.FindOffset(TimestampEarliest, -1, false); err != nil || found.Offset != 0 {
+		t.Fatalf("%+v, %v", found, err)
+	}
 	f.mustFetch(t, 5, 2, 2)
+	if found, err := f.FindOffset(TimestampLatest, -1, false); err != nil || found.Offset != 5 {
+		t.Fatalf("%+v, %v", found, err)
+	}
 	if f.Log().HighWatermark() != 5 || !w.ended() || w.err != nil {
 		t.Fatalf("high watermark %d, acknowledged %v", f.Log().HighWatermark(), w.ended())
 	}

@@ -97,7 +97,8 @@ const (
 )
 
 // FindOffset answers one partition of ListOffsets: timestamp is one of the constants
-// above, or the first record at or after that many ms is looked for.
+// above, or the first record at or after that many ms is looked for. Where that may lie behind a high watermark that an
+// election has left behind, the error is 78, and the client asks again (KIP-207).
 func (p *Partition) FindOffset(timestamp int64, current ids.LeaderEpoch, readCommitted bool) (Found, error) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -107,6 +108,9 @@ func (p *Partition) FindOffset(timestamp int64, current ids.LeaderEpoch, readCom
 	bound := p.Log().HighWatermark()
 	if readCommitted {
 		bound = p.Log().LastStableOffset()
+	}
+	if err := p.boundKnownLocked(timestamp); err != nil {
+		return notFound, fmt.Errorf("look up an offset of %s: %w", p.TopicPartition(), err)
 	}
 	switch timestamp {
 	case TimestampLatest:
@@ -122,6 +126,16 @@ func (p *Partition) FindOffset(timestamp int64, current ids.LeaderEpoch, readCom
 		return notFound, err
 	}
 	return Found{offset, ts, epoch}, nil
+}
+
+// boundKnownLocked refuses look-ups that could answer with less than the leader before.
+func (p *Partition) boundKnownLocked(timestamp int64) error {
+	p.progress.Lock()
+	defer p.progress.Unlock()
+	if timestamp != TimestampEarliest && timestamp != TimestampEarliestLocal && p.mu.core.BehindElection() {
+		return kerr.OffsetNotAvailable
+	}
+	return nil
 }
 
 // earliestLocked answers with the epoch of the first record, or with none where the log is empty from its start.
