@@ -205,10 +205,10 @@ func (h *host) learn(at int) {
 		} else {
 			h.applied++
 		}
-		if older := h.applied - 1 - h.world.rng.IntN(4); older >= h.registeredAt && h.world.rng.IntN(8) == 0 {
-			h.apply(h.world.controller.log[older]) // changes nothing
-		}
 		h.apply(h.world.controller.log[h.applied])
+		if older := h.applied - 1 - h.world.rng.IntN(4); older >= h.registeredAt && h.world.rng.IntN(8) == 0 {
+			h.apply(h.world.controller.log[older]) // which is told again, and changes nothing
+		}
 	}
 }
 
