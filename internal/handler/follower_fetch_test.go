@@ -1,0 +1,131 @@
+package handler
+
+import (
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/ids"
+	"github.com/moldau/moldau/internal/metadata"
+	"github.com/moldau/moldau/internal/partition"
+)
+
+// followed makes a topic of one partition that this broker leads and otherNode follows.
+func (b *broker) followed(name string) ids.TopicID {
+	b.t.Helper()
+	id := ids.NewUUID()
+	both := []ids.NodeID{testNode, otherNode}
+	p := leads(id, 0, 3)
+	p.Replicas, p.ISR, p.Directories = both, both, append(p.Directories, ids.NewUUID())
+	b.applyTopic(name, id, p)
+	b.partition(name, 0).SetPeers(partition.Peers{Standing: func(ids.NodeID) int64 { return 1 }})
+	return id
+}
+
+// asFollower asks for partition 0 of a topic as a replica of a node does.
+func asFollower(node ids.NodeID, id ids.TopicID, from int64) *kmsg.FetchRequest {
+	req := kmsg.NewPtrFetchRequest()
+	req.Version, req.MinBytes, req.MaxBytes, req.SessionEpoch = 17, 1, 1<<20, finalEpoch
+	req.ReplicaState.ID, req.ReplicaState.Epoch = int32(node), 1
+	t := kmsg.NewFetchRequestTopic()
+	t.TopicID = id
+	p := kmsg.NewFetchRequestTopicPartition()
+	p.FetchOffset, p.PartitionMaxBytes, p.CurrentLeaderEpoch, p.LogStartOffset = from, 1<<20, 3, 0
+	t.Partitions = append(t.Partitions, p)
+	req.Topics = append(req.Topics, t)
+	return req
+}
+
+// A follower reads what is not committed yet, and has it committed by asking for what comes after it.
+func TestFollowerReadsBeyondTheHighWatermark(t *testing.T) {
+	b := startBroker(t)
+	defer b.stop()
+	id := b.followed("t")
+	producer, consumer, follower := b.dial(), b.dial(), b.dialAsNode()
+	defer producer.close()
+	defer consumer.close()
+	defer follower.close()
+	follower.fetch(asFollower(otherNode, id, 0))
+
+	sent := produceRequest(9, partition.AcksAll, "t", values("a", "b"))
+	producer.send(sent)
+	got := firstPartition(t, follower.fetch(waiting(asFollower(otherNode, id, 0), 10*time.Second)))
+	if got.ErrorCode != 0 || len(got.RecordBatches) == 0 || got.HighWatermark != 0 {
+		t.Fatalf("the follower got %+v", got)
+	}
+	if seen := firstPartition(t, consumer.fetch(fetchRequest("t", 0, 0))); len(seen.RecordBatches) != 0 || seen.HighWatermark != 0 {
+		t.Errorf("a client sees what one replica has: %+v", seen)
+	}
+	if got := firstPartition(t, follower.fetch(asFollower(otherNode, id, 2))); got.ErrorCode != 0 || got.HighWatermark != 2 {
+		t.Errorf("the follower, which has all, got %+v", got)
+	}
+	if p := only(t, answer[*kmsg.ProduceResponse](producer, sent)); p.ErrorCode != 0 {
+		t.Errorf("the producer got %+v", p)
+	}
+	if seen := firstPartition(t, consumer.fetch(fetchRequest("t", 0, 0))); len(seen.RecordBatches) == 0 || seen.HighWatermark != 2 {
+		t.Errorf("a client sees %+v", seen)
+	}
+}
+
+// Only the node that a connection has proved to be fetches as that replica, and its session is no client's.
+func TestReplicaHasToProveItself(t *testing.T) {
+	b := startBroker(t)
+	defer b.stop()
+	id := b.followed("t")
+	client, node := b.dial(), b.dialAsNode()
+	defer client.close()
+	defer node.close()
+	for _, refused := range []struct {
+		name string
+		got  *kmsg.FetchResponse
+	}{
+		{"a client", client.fetch(asFollower(otherNode, id, 0))},
+		{"a node as another", node.fetch(asFollower(otherNode+1, id, 0))},
+		{"a node as this one", node.fetch(asFollower(testNode, id, 0))},
+	} {
+		wantCode(t, refused.name, firstPartition(t, refused.got).ErrorCode, kerr.ClusterAuthorizationFailed)
+	}
+
+	opening := asFollower(otherNode, id, 0)
+	opening.SessionEpoch = initialEpoch
+	session := node.fetch(opening).SessionID
+	if session == 0 {
+		t.Fatal("no session for a follower")
+	}
+	stolen := kmsg.NewPtrFetchRequest()
+	stolen.Version, stolen.SessionID, stolen.SessionEpoch, stolen.MaxBytes = 17, session, 1, 1<<20
+	wantCode(t, "a client in a follower's session", client.fetch(stolen).ErrorCode, kerr.FetchSessionIDNotFound)
+	next := *stolen
+	next.ReplicaState.ID, next.ReplicaState.Epoch = int32(otherNode), 1
+	if got := node.fetch(&next); got.ErrorCode != 0 {
+		t.Errorf("the follower in its session: %+v", got)
+	}
+}
+
+// A follower that is before the beginning of the leader's log is told where that is.
+func TestFollowerBeforeTheLogStart(t *testing.T) {
+	b := startBroker(t)
+	defer b.stop()
+	id := b.create("t", 1)
+	producer := b.dial()
+	defer producer.close()
+	for range 3 {
+		ask[*kmsg.ProduceResponse](producer, produceRequest(9, partition.AcksAll, "t", values("a", "b")))
+	}
+	if _, err := b.partition("t", 0).DeleteRecords(4); err != nil {
+		t.Fatal(err)
+	}
+	b.apply(&metadata.PartitionChangeRecord{TopicID: id, Leader: testNode, Replicas: []ids.NodeID{testNode, otherNode}})
+	_, epoch := b.partition("t", 0).Leader()
+	node := b.dialAsNode()
+	defer node.close()
+	req := asFollower(otherNode, id, 1)
+	req.Topics[0].Partitions[0].CurrentLeaderEpoch = int32(epoch)
+	got := firstPartition(t, node.fetch(req))
+	wantCode(t, "below the log start", got.ErrorCode, kerr.OffsetOutOfRange)
+	if got.LogStartOffset != 4 {
+		t.Errorf("the log begins at %d, want 4", got.LogStartOffset)
+	}
+}
