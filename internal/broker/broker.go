@@ -55,7 +55,6 @@ type Broker struct {
 	replication  *replication // nil on a lone node
 	handlers     *handler.Handlers
 	forward      *forwarder
-	epoch        atomic.Int64 // of this process's registration, -1 before
 	server       *server.Server
 
 	stop   []func(context.Context) error // what Stop does, last started first
@@ -70,7 +69,6 @@ func New(cfg *config.Broker, deps Deps) (*Broker, error) {
 		return nil, errors.New("a broker needs a file system, a way to listen and a logger")
 	}
 	b := &Broker{cfg: cfg, deps: deps, newCluster: ids.NewUUID().String(), failed: make(chan error, 1)}
-	b.epoch.Store(-1)
 	if !b.alone() && deps.Dial == nil {
 		return nil, errors.New("a broker of a quorum of several voters needs a way to dial")
 	}

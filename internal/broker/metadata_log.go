@@ -33,6 +33,7 @@ type metadataLog struct {
 	// node and incarnation are how this process registers.
 	node        ids.NodeID
 	incarnation ids.UUID
+	epoch       atomic.Int64 // of this process's registration, -1 before
 	// caughtUp is false until this process has registered; the quorum's goroutine's. The table is not shown
 	// what comes before, entries of earlier lives: what it did then must not be done twice, like deleting the
 	// log of a topic whose name, and directory, another one has since.
@@ -42,6 +43,7 @@ type metadataLog struct {
 
 func newMetadataLog(node ids.NodeID, logger *slog.Logger) *metadataLog {
 	m := &metadataLog{node: node, incarnation: ids.NewUUID(), logger: logger}
+	m.epoch.Store(-1)
 	m.image.Store(metadata.NewDelta(nil).Apply(0, 0))
 	return m
 }
@@ -85,6 +87,8 @@ func (m *metadataLog) publish(delta *metadata.Delta, img *metadata.Image, data [
 	}
 	if !m.caughtUp && m.registered(img) {
 		delta, m.caughtUp = metadata.Between(nil, img), true
+		b, _ := img.Broker(m.node)
+		m.epoch.Store(b.Epoch) // before there is a partition: what is fetched says it
 	}
 	if m.caughtUp {
 		m.followers.partitions.Apply(delta, img)

@@ -191,7 +191,7 @@ func (b *Broker) identity() peer.Local {
 		cluster = b.store.ClusterID()
 	}
 	return peer.Local{
-		Identity: peer.Identity{Cluster: cluster, Node: b.cfg.NodeID, Directory: b.store.MetadataDirectory(), Epoch: b.epoch.Load()},
+		Identity: peer.Identity{Cluster: cluster, Node: b.cfg.NodeID, Directory: b.store.MetadataDirectory(), Epoch: b.metadata.epoch.Load()},
 		Secret:   b.cfg.Secret,
 	}
 }

@@ -38,7 +38,6 @@ func (b *Broker) register(ctx context.Context) error {
 	if err := b.lifecycle.register(ctx, b.registration()); err != nil {
 		return err
 	}
-	b.epoch.Store(b.lifecycle.epoch)
 	if err := b.waitRegistered(ctx); err != nil {
 		return fmt.Errorf("broker %d waits for its registration: %w", b.cfg.NodeID, err)
 	}

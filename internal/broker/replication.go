@@ -35,10 +35,10 @@ func (b *Broker) replicate() {
 			Node: b.cfg.NodeID, MaxBytes: cfg.FetchResponseBytes, PartitionBytes: cfg.FetchBytes, MinBytes: cfg.FetchMinBytes,
 			MaxWait: cfg.FetchWait, Backoff: cfg.FetchBackoff,
 		},
-		Requester: r.fetches, BrokerEpoch: b.epoch.Load, Logger: b.deps.Logger,
+		Requester: r.fetches, BrokerEpoch: b.metadata.epoch.Load, Logger: b.deps.Logger,
 	})
 	r.isr = replica.NewISRSender(replica.ISRSenderConfig{
-		Node: b.cfg.NodeID, BrokerEpoch: b.epoch.Load, Controller: isrController{b}, LagMax: cfg.LagMax, Logger: b.deps.Logger,
+		Node: b.cfg.NodeID, BrokerEpoch: b.metadata.epoch.Load, Controller: isrController{b}, LagMax: cfg.LagMax, Logger: b.deps.Logger,
 	})
 	b.replication = r
 	b.onStop(func(context.Context) error {

@@ -85,3 +85,60 @@ func TestReplicationOutlivesEachBroker(t *testing.T) {
 		}
 	}
 }
+
+// committed asks for a group's offsets with a client of its own: one that knows a coordinator goes on dialling it.
+func (c *cluster) committed(group string, seeds kgo.Opt) (kadm.OffsetResponses, error) {
+	cl, err := kgo.NewClient(seeds)
+	if err != nil {
+		return nil, err
+	}
+	defer cl.Close()
+	return kadm.NewClient(cl).FetchOffsets(c.t.Context(), group)
+}
+
+// A group goes on after its coordinator is lost: what was committed is known to the next one, and does not go back.
+func TestGroupsOutliveTheirCoordinator(t *testing.T) {
+	c := newCluster(t)
+	c.start(0, 1, 2)
+	admin := kadm.NewClient(c.client(0))
+	if _, err := admin.CreateTopic(t.Context(), 1, 3, nil, "t"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range c.nodes {
+		c.inSync(i, "t", 3)
+	}
+	seeds := kgo.SeedBrokers(c.clients[0], c.clients[1], c.clients[2])
+	for round := range 3 {
+		cl, err := kgo.NewClient(seeds)
+		if err != nil {
+			t.Fatal(err)
+		}
+		admin := kadm.NewClient(cl)
+		for n := range 10 {
+			var offsets kadm.Offsets
+			offsets.AddOffset("t", 0, int64(10*round+n), -1)
+			if err := admin.CommitAllOffsets(t.Context(), "g", offsets); err != nil {
+				t.Fatal(err)
+			}
+		}
+		coordinators := admin.FindGroupCoordinators(t.Context(), "g")
+		if err := coordinators.Error(); err != nil {
+			t.Fatal(err)
+		}
+		cl.Close()
+		ended := int(coordinators["g"].NodeID) - 1
+		c.stop(ended)
+		committed, err := c.committed("g", seeds)
+		for deadline := time.Now().Add(30 * time.Second); err != nil && time.Now().Before(deadline); {
+			committed, err = c.committed("g", seeds) // a broker may not know yet that the coordinator has ended
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o, ok := committed.Lookup("t", 0); !ok || o.At != int64(10*round+9) {
+			t.Fatalf("after broker %d has ended the group is at %+v, it had committed %d", ended+1, o, 10*round+9)
+		}
+		c.start(ended)
+		c.inSync(ended, "__consumer_offsets", 3)
+	}
+}

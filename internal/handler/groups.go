@@ -41,6 +41,7 @@ func (h *Handlers) offsetsTopic() kmsg.CreateTopicsRequestTopic {
 	for range h.Image().Brokers() {
 		brokers++
 	}
+	brokers = max(brokers, int16(len(cfg.Voters))) // those that are still to come are waited for
 	t := kmsg.NewCreateTopicsRequestTopic()
 	t.Topic, t.NumPartitions, t.ReplicationFactor = config.OffsetsTopic, cfg.OffsetsTopicPartitions, min(cfg.OffsetsTopicReplicationFactor, brokers)
 	for _, kv := range [][2]string{
