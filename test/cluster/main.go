@@ -19,6 +19,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"time"
+
+	"github.com/moldau/moldau/test/nodes"
 )
 
 func main() {
@@ -32,13 +34,13 @@ func main() {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
 	s := &suite{
-		cluster: newCluster(*moldau, filepath.Join(*dir, "cluster"), *port),
-		other:   newCluster(*moldau, filepath.Join(*dir, "other"), *port+10),
+		cluster: &cluster{nodes.New(*moldau, filepath.Join(*dir, "cluster"), *port)},
+		other:   &cluster{nodes.New(*moldau, filepath.Join(*dir, "other"), *port+10)},
 		dir:     *dir,
 	}
 	err := s.run(ctx)
-	s.cluster.killAll()
-	s.other.killAll()
+	s.cluster.KillAll()
+	s.other.KillAll()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
 		os.Exit(1)
@@ -98,9 +100,9 @@ func (s *suite) run(ctx context.Context) error {
 
 // begin makes a new cluster of empty directories.
 func (s *suite) begin(ctx context.Context) error {
-	s.cluster.killAll()
-	if err := s.cluster.empty(); err != nil {
+	s.cluster.KillAll()
+	if err := s.cluster.Empty(); err != nil {
 		return err
 	}
-	return s.cluster.startAll(ctx)
+	return s.cluster.StartAll(ctx)
 }

@@ -11,14 +11,17 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/moldau/moldau/test/nodes"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
+
+// cluster is the nodes, and what the scenarios ask of them.
+type cluster struct{ *nodes.Cluster }
 
 // failoverMax is how long a cluster may be without decisions after its controller was killed: some elections of half a second.
 const failoverMax = 10 * time.Second
@@ -34,20 +37,20 @@ func (s *suite) formsLate(ctx context.Context) (string, error) {
 // forms starts nodes with empty directories, pausing before each but the first.
 func (s *suite) forms(ctx context.Context, pause time.Duration, order ...int32) (string, error) {
 	c := s.cluster
-	c.killAll()
-	if err := c.empty(); err != nil {
+	c.KillAll()
+	if err := c.Empty(); err != nil {
 		return "", err
 	}
 	for i, id := range order {
 		if i > 0 {
 			time.Sleep(pause)
 		}
-		if err := c.node(id).start(); err != nil {
+		if err := c.Node(id).Start(); err != nil {
 			return "", err
 		}
 	}
 	begun := time.Now()
-	if err := c.await(ctx, "the cluster is well", c.well); err != nil {
+	if err := c.Await(ctx, "the cluster is well", c.Well); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf(" (%v after the last start)", since(begun)), nil
@@ -55,20 +58,14 @@ func (s *suite) forms(ctx context.Context, pause time.Duration, order ...int32) 
 
 func since(t time.Time) time.Duration { return time.Since(t).Round(time.Millisecond) }
 
-// client knows the brokers by some of their addresses.
-func (c *cluster) client(seeds ...string) (*kgo.Client, error) {
-	return kgo.NewClient(kgo.SeedBrokers(seeds...), kgo.DisableClientMetrics(), kgo.DialTimeout(time.Second), kgo.MetadataMinAge(50*time.Millisecond),
-		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }), kgo.UnknownTopicRetries(-1))
-}
-
 // create asks one broker to create a topic; it decides or has it decided.
 func (c *cluster) create(ctx context.Context, id int32, topic string, partitions int32) error {
-	cl, err := c.client(c.address(id))
+	cl, err := c.Client(c.Address(id))
 	if err != nil {
 		return err
 	}
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, nodes.Patience)
 	defer cancel()
 	if err := cl.Ping(ctx); err != nil {
 		return err
@@ -103,14 +100,14 @@ func (c *cluster) createWithin(ctx context.Context, limit time.Duration, topic s
 		select {
 		case <-ctx.Done():
 			return 0, fmt.Errorf("nothing could be created within %v: %w", limit, err)
-		case <-time.After(poll):
+		case <-time.After(nodes.Poll):
 		}
 	}
 }
 
 // topics lists topics with their ids as one broker knows them.
 func (c *cluster) topics(ctx context.Context, id int32) (map[string]kadm.TopicID, error) {
-	cl, err := c.client(c.address(id))
+	cl, err := c.Client(c.Address(id))
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +138,7 @@ func (c *cluster) sameTopics(want ...string) func(ctx context.Context) error {
 				return fmt.Errorf("broker 1 does not know %s", name)
 			}
 		}
-		for id := int32(2); id <= nodeCount; id++ {
+		for id := int32(2); id <= nodes.Count; id++ {
 			if others, err := c.topics(ctx, id); err != nil || !maps.Equal(first, others) {
 				return fmt.Errorf("broker 1 knows %v, broker %d %v (%w)", first, id, others, err)
 			}
@@ -153,7 +150,7 @@ func (c *cluster) sameTopics(want ...string) func(ctx context.Context) error {
 func (s *suite) createsEverywhere(ctx context.Context) (string, error) {
 	c := s.cluster
 	var names []string
-	for id := int32(1); id <= nodeCount; id++ {
+	for id := int32(1); id <= nodes.Count; id++ {
 		name := fmt.Sprintf("through-%d", id)
 		if err := c.create(ctx, id, name, 6); err != nil {
 			return "", fmt.Errorf("through broker %d: %w", id, err)
@@ -163,10 +160,10 @@ func (s *suite) createsEverywhere(ctx context.Context) (string, error) {
 	if err := c.create(ctx, 2, names[0], 6); !errors.Is(err, kerr.TopicAlreadyExists) {
 		return "", fmt.Errorf("created a second time: %v", err)
 	}
-	if err := c.await(ctx, "all know the topics", c.sameTopics(names...)); err != nil {
+	if err := c.Await(ctx, "all know the topics", c.sameTopics(names...)); err != nil {
 		return "", err
 	}
-	return "", c.await(ctx, "the cluster is well", c.well)
+	return "", c.Await(ctx, "the cluster is well", c.Well)
 }
 
 func (s *suite) servesRecords(ctx context.Context) (string, error) {
@@ -175,13 +172,13 @@ func (s *suite) servesRecords(ctx context.Context) (string, error) {
 	if err := c.create(ctx, 1, topic, partitions); err != nil {
 		return "", err
 	}
-	cl, err := kgo.NewClient(kgo.SeedBrokers(c.address(3)), kgo.DisableClientMetrics(), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.UnknownTopicRetries(-1),
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.Address(3)), kgo.DisableClientMetrics(), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.UnknownTopicRetries(-1),
 		kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		return "", err
 	}
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, nodes.Patience)
 	defer cancel()
 	for partition := range int32(partitions) {
 		if err := cl.ProduceSync(ctx, &kgo.Record{Topic: topic, Partition: partition, Value: []byte{byte(partition)}}).FirstErr(); err != nil {
@@ -200,7 +197,7 @@ func (s *suite) servesRecords(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("records of partitions %v", got)
 	}
 	leaders, err := c.leaders(ctx, topic)
-	if err == nil && len(leaders) != nodeCount {
+	if err == nil && len(leaders) != nodes.Count {
 		err = fmt.Errorf("all is led by brokers %v", leaders)
 	}
 	return "", err
@@ -208,7 +205,7 @@ func (s *suite) servesRecords(ctx context.Context) (string, error) {
 
 // leaders lists the brokers that lead partitions of a topic.
 func (c *cluster) leaders(ctx context.Context, topic string) ([]int32, error) {
-	cl, err := c.client(strings.Split(c.addresses(), ",")...)
+	cl, err := c.Client(strings.Split(c.Addresses(), ",")...)
 	if err != nil {
 		return nil, err
 	}
@@ -225,29 +222,18 @@ func (c *cluster) leaders(ctx context.Context, topic string) ([]int32, error) {
 	return slices.Compact(leaders), nil
 }
 
-// others are the nodes but one.
-func (c *cluster) others(id int32) []int32 {
-	var rest []int32
-	for other := int32(1); other <= nodeCount; other++ {
-		if other != id {
-			rest = append(rest, other)
-		}
-	}
-	return rest
-}
-
 func (s *suite) controllerDies(ctx context.Context) (string, error) {
 	c := s.cluster
-	before, err := c.quorum(ctx)
+	before, err := c.Quorum(ctx)
 	if err != nil {
 		return "", err
 	}
-	c.node(before.Leader).kill()
-	took, err := c.createWithin(ctx, failoverMax, "after-the-kill", c.others(before.Leader)...)
+	c.Node(before.Leader).Kill()
+	took, err := c.createWithin(ctx, failoverMax, "after-the-kill", c.Others(before.Leader)...)
 	if err != nil {
 		return "", err
 	}
-	after, err := c.quorum(ctx)
+	after, err := c.Quorum(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -260,22 +246,22 @@ func (s *suite) controllerDies(ctx context.Context) (string, error) {
 // missedAndBack wants health to miss a node that does not run, and that alone, starts it, and wants all to be well.
 func (s *suite) missedAndBack(ctx context.Context, id int32) error {
 	c := s.cluster
-	if err := c.await(ctx, "the node is missed", c.missed(id)); err != nil {
+	if err := c.Await(ctx, "the node is missed", c.missed(id)); err != nil {
 		return err
 	}
-	if err := c.node(id).start(); err != nil {
+	if err := c.Node(id).Start(); err != nil {
 		return err
 	}
-	if err := c.await(ctx, "the cluster is well again", c.well); err != nil {
+	if err := c.Await(ctx, "the cluster is well again", c.Well); err != nil {
 		return err
 	}
-	return c.await(ctx, "all know the same topics", c.sameTopics())
+	return c.Await(ctx, "all know the same topics", c.sameTopics())
 }
 
 // missed wants health to miss a broker, and that alone.
 func (c *cluster) missed(id int32) func(ctx context.Context) error {
 	return func(ctx context.Context) error {
-		h, err := c.health(ctx)
+		h, err := c.Health(ctx)
 		switch {
 		case err != nil:
 			return err
@@ -288,11 +274,11 @@ func (c *cluster) missed(id int32) func(ctx context.Context) error {
 
 // follower is a node that does not lead the quorum.
 func (c *cluster) follower(ctx context.Context) (int32, error) {
-	q, err := c.quorum(ctx)
+	q, err := c.Quorum(ctx)
 	if err != nil {
 		return 0, err
 	}
-	return c.others(q.Leader)[0], nil
+	return c.Others(q.Leader)[0], nil
 }
 
 func (s *suite) brokerDies(ctx context.Context) (string, error) {
@@ -301,16 +287,16 @@ func (s *suite) brokerDies(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	from := c.said()
-	c.node(id).kill()
+	from := c.Said()
+	c.Node(id).Kill()
 	begun := time.Now()
-	if err := c.await(ctx, "the broker is fenced", c.state(id, "fenced")); err != nil {
+	if err := c.Await(ctx, "the broker is fenced", c.State(id, "fenced")); err != nil {
 		return "", err
 	}
 	took := since(begun)
 	// Its connections are closed: nobody has to wait until it was silent for a session.
 	why := regexp.MustCompile(fmt.Sprintf(`broker is fenced.* broker=%d .*closed its connection`, id))
-	if lines, err := c.lines(from, why); err != nil || len(lines) == 0 {
+	if lines, err := c.Lines(from, why); err != nil || len(lines) == 0 {
 		return "", fmt.Errorf("it took %v, and no node says /%s/ (%v)", took, why, err)
 	}
 	return fmt.Sprintf(" (%v to the fence)", took), s.missedAndBack(ctx, id)
@@ -322,31 +308,30 @@ func (s *suite) brokerHangs(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	process := c.node(id).cmd.Process
-	if err := process.Signal(syscall.SIGSTOP); err != nil {
+	if err := c.Node(id).Pause(); err != nil {
 		return "", err
 	}
 	begun := time.Now()
-	err = c.awaitAt(ctx, c.others(id), "the broker is fenced", "fenced", id)
+	err = c.awaitAt(ctx, c.Others(id), "the broker is fenced", "fenced", id)
 	took := since(begun)
-	if err := errors.Join(err, process.Signal(syscall.SIGCONT)); err != nil {
+	if err := errors.Join(err, c.Node(id).Continue()); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf(" (%v to the fence)", took), c.await(ctx, "the cluster is well again", c.well)
+	return fmt.Sprintf(" (%v to the fence)", took), c.Await(ctx, "the cluster is well again", c.Well)
 }
 
 // awaitAt waits for a state of a broker as others than all are asked: one that stands still takes connections and does not answer.
 func (c *cluster) awaitAt(ctx context.Context, asked []int32, what, state string, id int32) error {
-	some := &cluster{moldau: c.moldau, port: c.port}
+	some := &nodes.Cluster{Moldau: c.Moldau, Port: c.Port}
 	for _, a := range asked {
-		some.nodes = append(some.nodes, c.node(a))
+		some.Nodes = append(some.Nodes, c.Node(a))
 	}
-	return some.await(ctx, what, some.state(id, state))
+	return some.Await(ctx, what, some.State(id, state))
 }
 
 func (s *suite) restartsInTurn(ctx context.Context) (string, error) {
-	for id := int32(1); id <= nodeCount; id++ {
-		if err := s.cluster.node(id).stop(); err != nil {
+	for id := int32(1); id <= nodes.Count; id++ {
+		if err := s.cluster.Node(id).Stop(); err != nil {
 			return "", err
 		}
 		if err := s.missedAndBack(ctx, id); err != nil {
@@ -362,18 +347,18 @@ func (s *suite) allDie(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	c.killAll()
-	for _, n := range c.nodes {
-		if err := n.start(); err != nil {
+	c.KillAll()
+	for _, n := range c.Nodes {
+		if err := n.Start(); err != nil {
 			return "", err
 		}
 	}
 	begun := time.Now()
-	if err := c.await(ctx, "the cluster is well again", c.well); err != nil {
+	if err := c.Await(ctx, "the cluster is well again", c.Well); err != nil {
 		return "", err
 	}
 	took := since(begun)
-	return fmt.Sprintf(" (%v)", took), c.await(ctx, "all know what they knew", func(ctx context.Context) error {
+	return fmt.Sprintf(" (%v)", took), c.Await(ctx, "all know what they knew", func(ctx context.Context) error {
 		after, err := c.topics(ctx, 1)
 		if err == nil && !maps.Equal(before, after) {
 			err = fmt.Errorf("%v before, %v after", before, after)
@@ -384,25 +369,25 @@ func (s *suite) allDie(ctx context.Context) (string, error) {
 
 func (s *suite) diskIsEmptied(ctx context.Context) (string, error) {
 	c := s.cluster
-	before, err := c.quorum(ctx)
+	before, err := c.Quorum(ctx)
 	if err != nil {
 		return "", err
 	}
-	id := c.others(before.Leader)[1]
-	n := c.node(id)
-	if err := n.stop(); err != nil {
+	id := c.Others(before.Leader)[1]
+	n := c.Node(id)
+	if err := n.Stop(); err != nil {
 		return "", err
 	}
-	if err := c.await(ctx, "the node is missed", c.missed(id)); err != nil {
+	if err := c.Await(ctx, "the node is missed", c.missed(id)); err != nil {
 		return "", err
 	}
-	if err := os.RemoveAll(n.data); err != nil {
+	if err := os.RemoveAll(n.Data); err != nil {
 		return "", err
 	}
-	if err := n.start(); err != nil {
+	if err := n.Start(); err != nil {
 		return "", err
 	}
-	directory := func(q quorum) string {
+	directory := func(q nodes.Quorum) string {
 		for _, v := range q.Voters {
 			if v.ID == id {
 				return v.DirectoryID
@@ -410,15 +395,15 @@ func (s *suite) diskIsEmptied(ctx context.Context) (string, error) {
 		}
 		return ""
 	}
-	return "", c.await(ctx, "the node votes with its new directory", func(ctx context.Context) error {
-		if err := c.complete(ctx); err != nil {
+	return "", c.Await(ctx, "the node votes with its new directory", func(ctx context.Context) error {
+		if err := c.Complete(ctx); err != nil {
 			return err
 		}
-		q, err := c.quorum(ctx)
+		q, err := c.Quorum(ctx)
 		switch {
 		case err != nil:
 			return err
-		case len(q.Voters) != nodeCount || directory(q) == "" || directory(q) == directory(before):
+		case len(q.Voters) != nodes.Count || directory(q) == "" || directory(q) == directory(before):
 			return fmt.Errorf("the voters are %v; before %v", q.Voters, before.Voters)
 		}
 		return nil
