@@ -8,6 +8,8 @@
 //	A producer partition seq offset   acknowledged at an offset
 //	R partition offset producer seq   read at the end, its content intact
 //	T partition offset                read at the end, its content not what any producer writes
+//	L partition offset producer seq   given to a reader of everything while things happened, its content intact
+//	U partition offset                so too, its content not what any producer writes
 //
 //	D group partition first last      given to a member of a group
 //	C group partition offset          commit acknowledged

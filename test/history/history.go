@@ -27,6 +27,7 @@ type History struct {
 	Sent  []ID
 	Acked []Ack
 	Reads []Read
+	Seen  []Read // by a reader of everything, while things happened
 
 	Groups []GroupEvent
 	Keys   []KeyEvent
@@ -72,6 +73,15 @@ func (w *Writer) Read(r Read) {
 	w.line("R %d %d %d %d\n", r.Partition, r.Offset, r.ID.Producer, r.ID.Seq)
 }
 
+// Seen records what a reader of everything was given while things happened, in the order of each partition.
+func (w *Writer) Seen(r Read) {
+	if r.Torn {
+		w.line("U %d %d\n", r.Partition, r.Offset)
+		return
+	}
+	w.line("L %d %d %d %d\n", r.Partition, r.Offset, r.ID.Producer, r.ID.Seq)
+}
+
 func (w *Writer) line(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -115,6 +125,10 @@ func (h *History) event(text string) error {
 		h.Reads = append(h.Reads, Read{Partition: int32(a), Offset: b, ID: ID{int32(c), int32(a), d}})
 	case kind == 'T' && n == 3:
 		h.Reads = append(h.Reads, Read{Partition: int32(a), Offset: b, Torn: true})
+	case kind == 'L' && n == 5:
+		h.Seen = append(h.Seen, Read{Partition: int32(a), Offset: b, ID: ID{int32(c), int32(a), d}})
+	case kind == 'U' && n == 3:
+		h.Seen = append(h.Seen, Read{Partition: int32(a), Offset: b, Torn: true})
 	default:
 		if e, ok := groupEvent(kind, n, a, b, c, d); ok {
 			h.Groups = append(h.Groups, e)

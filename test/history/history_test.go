@@ -32,6 +32,7 @@ func good() *History {
 			}
 		}
 	}
+	h.Seen = slices.Clone(h.Reads)
 	return h
 }
 
@@ -40,7 +41,7 @@ func TestAGoodHistoryPasses(t *testing.T) {
 	if !v.OK() {
 		t.Fatalf("%v", v.Violations)
 	}
-	if v.Sent != 16 || v.Acked != 12 || v.Read != 14 || v.Unacked != 2 {
+	if v.Sent != 16 || v.Acked != 12 || v.Read != 14 || v.Seen != 14 || v.Unacked != 2 {
 		t.Errorf("%+v", v)
 	}
 }
@@ -69,6 +70,12 @@ func TestBadHistoriesAreCaught(t *testing.T) {
 		{"a torn record", "torn", func(h *History) { h.Reads[6] = Read{Partition: 0, Offset: 6, Torn: true} }},
 		{"an offset is left out", "gap", func(h *History) { h.Reads[6].Offset = 9 }},
 		{"an offset goes back", "gap", func(h *History) { h.Reads[6].Offset = 2 }},
+		{"a record that was read is not there", "seen and gone", func(h *History) { h.Reads, h.Acked = h.Reads[:len(h.Reads)-1], nil }},
+		{"a reader was given another record", "seen and gone", func(h *History) { h.Seen[6].ID.Seq = 2 }},
+		{"a reader was given a torn record", "torn", func(h *History) { h.Seen[6] = Read{Partition: 0, Offset: 6, Torn: true} }},
+		{"a reader was given a record twice", "seen out of turn", func(h *History) { h.Seen = slices.Insert(h.Seen, 3, h.Seen[2]) }},
+		{"a reader was given the first record late", "seen out of turn", func(h *History) { h.Seen = h.Seen[1:] }},
+		{"a reader was not given one", "seen out of turn", func(h *History) { h.Seen = slices.Delete(h.Seen, 3, 4) }},
 		{"two acknowledgements of one offset", "one offset, two records", func(h *History) { h.Acked[1].Offset = h.Acked[0].Offset }},
 		{"two acknowledgements of one record", "acknowledged twice", func(h *History) { h.Acked = append(h.Acked, h.Acked[0]) }},
 		{"an acknowledgement of nothing sent", "acknowledged unsent", func(h *History) { h.Acked[0].ID.Seq = 99 }},
@@ -98,6 +105,10 @@ func TestAFileKeepsAHistory(t *testing.T) {
 	for _, r := range h.Reads {
 		w.Read(r)
 	}
+	h.Seen = append(h.Seen, Read{Partition: 1, Offset: 7, Torn: true})
+	for _, r := range h.Seen {
+		w.Seen(r)
+	}
 	if err := w.Flush(); err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +116,7 @@ func TestAFileKeepsAHistory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(got.Sent, h.Sent) || !slices.Equal(got.Acked, h.Acked) || !slices.Equal(got.Reads, h.Reads) {
+	if !slices.Equal(got.Sent, h.Sent) || !slices.Equal(got.Acked, h.Acked) || !slices.Equal(got.Reads, h.Reads) || !slices.Equal(got.Seen, h.Seen) {
 		t.Error("another history came back")
 	}
 	for _, bad := range []string{"Q 1 2 3", "S 1 2", "A 1 2 3", "R 1", "nonsense"} {

@@ -5,6 +5,7 @@ import "fmt"
 // A Verdict is what a history shows.
 type Verdict struct {
 	Sent, Acked, Read int
+	Seen              int // by a reader while things happened
 	Unacked           int // read although never acknowledged: allowed
 	Commits, Answers  int // acknowledged commits, and answers to who asked for a group's offsets
 	KeysSent          int // to the compacted topic
@@ -16,6 +17,7 @@ type Verdict struct {
 // A Violation is one broken promise.
 type Violation struct {
 	Kind string // "lost", "moved", "doubled", "reordered", "torn", "unsent", "gap", "one offset, two records", "acknowledged twice", "acknowledged unsent",
+	// of a reader while things happened "torn", "seen out of turn", "seen and gone",
 	// of groups "skipped", "not consumed", "committed ahead", "offset went back", "offset of nobody", "answered unasked", of a compacted topic
 	// "key lost", "stale", and "back from the dead"
 	Text string
@@ -33,7 +35,7 @@ func (v *Verdict) add(kind, format string, args ...any) {
 // Judge compares what was read with what was promised. Producers are idempotent and without transactions, so that a
 // partition has no gaps and no record twice.
 func (h *History) Judge() *Verdict {
-	v := &Verdict{Sent: len(h.Sent), Acked: len(h.Acked), Read: len(h.Reads)}
+	v := &Verdict{Sent: len(h.Sent), Acked: len(h.Acked), Read: len(h.Reads), Seen: len(h.Seen)}
 	sent := make(map[ID]bool, len(h.Sent))
 	for _, id := range h.Sent {
 		sent[id] = true
@@ -49,6 +51,7 @@ func (h *History) Judge() *Verdict {
 			v.add("moved", "%v was acknowledged at %d and is at %d", a.ID, a.Offset, offset)
 		}
 	}
+	h.seen(v)
 	h.groups(v)
 	h.keys(v)
 	h.topics(v)
@@ -110,4 +113,30 @@ func (h *History) reads(v *Verdict, sent map[ID]bool, acked map[ID]int64) map[ID
 		}
 	}
 	return at
+}
+
+// seen checks what a reader was given while things happened: each partition from its start on, one offset after the other, and
+// nothing that is not there at the end. A record that was read is committed.
+func (h *History) seen(v *Verdict) {
+	type place struct {
+		partition int32
+		offset    int64
+	}
+	there, next := make(map[place]ID, len(h.Reads)), map[int32]int64{}
+	for _, r := range h.Reads {
+		there[place{r.Partition, r.Offset}] = r.ID
+	}
+	for _, r := range h.Seen {
+		if want := next[r.Partition]; r.Offset != want {
+			v.add("seen out of turn", "partition %d: offset %d where %d was due", r.Partition, r.Offset, want)
+		}
+		next[r.Partition] = r.Offset + 1
+		if r.Torn {
+			v.add("torn", "partition %d, offset %d, while it was read", r.Partition, r.Offset)
+			continue
+		}
+		if id, ok := there[place{r.Partition, r.Offset}]; !ok || id != r.ID {
+			v.add("seen and gone", "%v was read at %d, where %v is at the end (there is one: %v)", r.ID, r.Offset, id, ok)
+		}
+	}
 }
