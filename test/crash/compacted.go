@@ -28,7 +28,7 @@ const (
 
 // writeKeys writes the compacted topic until writing ends: one key after the other, each with rising numbers from 1.
 func writeKeys(ctx, writing context.Context, f *flags, out *history.Writer) error {
-	cl, err := client(f, kgo.DefaultProduceTopic(compactedTopic), kgo.ProduceRequestTimeout(5*time.Second),
+	cl, err := f.load.Client(kgo.DefaultProduceTopic(compactedTopic), kgo.ProduceRequestTimeout(5*time.Second),
 		kgo.ProducerBatchCompression(kgo.NoCompression())) // segments are to fill up
 	if err != nil {
 		return err
@@ -67,7 +67,7 @@ func keyRecord(key, seq int64) *kgo.Record {
 
 // readKeys notes what compaction has left.
 func readKeys(ctx context.Context, f *flags, out *history.Writer) error {
-	cl, err := client(f)
+	cl, err := f.load.Client()
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func readKeys(ctx context.Context, f *flags, out *history.Writer) error {
 		return err
 	}
 	end, _ := ends.Lookup(compactedTopic, 0)
-	reader, err := client(f, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{compactedTopic: {0: kgo.NewOffset().AtStart()}}))
+	reader, err := f.load.Client(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{compactedTopic: {0: kgo.NewOffset().AtStart()}}))
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func readKeys(ctx context.Context, f *flags, out *history.Writer) error {
 
 // doom makes topics with a record and deletes them, until writing ends.
 func doom(ctx, writing context.Context, f *flags, out *history.Writer) error {
-	cl, err := client(f)
+	cl, err := f.load.Client()
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func again(ctx context.Context, done error, call func(context.Context) error) er
 
 // listDoomed notes which of the doomed topics are there.
 func listDoomed(ctx context.Context, f *flags, out *history.Writer) error {
-	cl, err := client(f)
+	cl, err := f.load.Client()
 	if err != nil {
 		return err
 	}

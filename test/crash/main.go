@@ -21,38 +21,38 @@ import (
 	"time"
 
 	"github.com/moldau/moldau/test/history"
+	"github.com/moldau/moldau/test/load"
 )
 
 // flags are what a run is made of.
 type flags struct {
-	port, kills, producers, partitions int
-	groups                             int
-	every, limit                       time.Duration
-	rate                               float64
-	size                               int
-	segmentBytes                       int
-	history                            string
-	log                                string
-	command                            []string
+	load         load.Load
+	kills        int
+	every, limit time.Duration
+	segmentBytes int
+	history      string
+	log          string
+	command      []string
 }
 
 func main() {
 	var f flags
-	flag.IntVar(&f.port, "port", 19592, "port of the broker, below the ephemeral range")
+	port := flag.Int("port", 19592, "port of the broker, below the ephemeral range")
 	flag.IntVar(&f.kills, "kills", 100, "how often to kill the broker")
 	flag.DurationVar(&f.every, "every", time.Second, "from the broker's first answer to the next kill")
 	flag.DurationVar(&f.limit, "limit", 8*time.Minute, "give up after this long")
-	flag.IntVar(&f.producers, "producers", 4, "producers")
-	flag.IntVar(&f.partitions, "partitions", 8, "partitions")
-	flag.IntVar(&f.groups, "groups", 2, "groups that consume meanwhile, of two members each")
-	flag.Float64Var(&f.rate, "rate", 1500, "records a second of each producer")
-	flag.IntVar(&f.size, "size", 400, "bytes of a value")
+	flag.IntVar(&f.load.Producers, "producers", 4, "producers")
+	flag.IntVar(&f.load.Partitions, "partitions", 8, "partitions")
+	flag.IntVar(&f.load.Groups, "groups", 2, "groups that consume meanwhile, of two members each")
+	flag.Float64Var(&f.load.Rate, "rate", 1500, "records a second of each producer")
+	flag.IntVar(&f.load.Size, "size", 400, "bytes of a value")
 	flag.IntVar(&f.segmentBytes, "segment-bytes", 1<<20, "segment.bytes of the topic; Kafka's least is 1 MiB")
 	flag.StringVar(&f.history, "history", "history.txt", "file for the history")
 	flag.StringVar(&f.log, "log", os.DevNull, "file for the broker's output")
 	judge := flag.String("judge", "", "judge this history and do nothing else")
 	flag.Parse()
 	f.command = flag.Args()
+	f.load.Brokers, f.load.Topic = []string{fmt.Sprintf("127.0.0.1:%d", *port)}, topic
 	var err error
 	switch {
 	case *judge != "":

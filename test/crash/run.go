@@ -9,14 +9,12 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/moldau/moldau/test/history"
+	"github.com/moldau/moldau/test/load"
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 const topic = "crash"
@@ -37,25 +35,21 @@ func run(ctx context.Context, f *flags) error {
 		return err
 	}
 	out := history.NewWriter(file)
-	var acked atomic.Int64
+	f.load.Out, f.load.Acked = out, load.NewAcks(f.load.Partitions)
 	writing, stopWriting := context.WithCancel(ctx)
 	defer stopWriting()
-	var wg sync.WaitGroup
 	failed := make(chan error, 1) // the first
-	for i := range f.producers {
-		p := &producer{flags: f, number: int32(i), out: out, acked: &acked, next: make([]int64, f.partitions)}
-		wg.Go(func() { report(failed, p.run(ctx, writing)) })
-	}
-	wg.Go(func() { report(failed, writeKeys(ctx, writing, f, out)) })
-	wg.Go(func() { report(failed, doom(ctx, writing, f, out)) })
+	wg := f.load.Produce(ctx, writing, failed)
+	wg.Go(func() { load.Report(failed, writeKeys(ctx, writing, f, out)) })
+	wg.Go(func() { load.Report(failed, doom(ctx, writing, f, out)) })
 	reading, stopReading := context.WithCancel(ctx)
 	defer stopReading()
-	members := consume(ctx, reading, f, out, failed)
-	err = killOverAndOver(ctx, f, b, &acked, failed)
+	members := f.load.Consume(ctx, reading, failed)
+	err = killOverAndOver(ctx, f, b, failed)
 	stopWriting()
 	wg.Wait()
 	if err == nil {
-		err = awaitGroups(ctx, f, out)
+		err = f.load.AwaitGroups(ctx)
 	}
 	stopReading()
 	members.Wait()
@@ -72,7 +66,7 @@ func run(ctx context.Context, f *flags) error {
 
 // readEverything notes what is there at the end, and reads it again after a clean stop and start.
 func readEverything(ctx context.Context, f *flags, b *broker, out *history.Writer) error {
-	first, err := readAll(ctx, f)
+	first, err := f.load.ReadAll(ctx)
 	if err != nil {
 		return err
 	}
@@ -96,7 +90,7 @@ func readAgain(ctx context.Context, f *flags, b *broker, first []history.Read) e
 	if err := b.start(ctx); err != nil {
 		return err
 	}
-	second, err := readAll(ctx, f)
+	second, err := f.load.ReadAll(ctx)
 	if err != nil {
 		return err
 	}
@@ -107,17 +101,18 @@ func readAgain(ctx context.Context, f *flags, b *broker, first []history.Read) e
 }
 
 // killOverAndOver kills the broker each time it has acknowledged something and its time is up.
-func killOverAndOver(ctx context.Context, f *flags, b *broker, acked *atomic.Int64, failed <-chan error) error {
+func killOverAndOver(ctx context.Context, f *flags, b *broker, failed <-chan error) error {
+	acked := f.load.Acked
 	var down []time.Duration
 	begun := time.Now()
 	for kill := range f.kills {
-		before, up := acked.Load(), time.Now()
-		for acked.Load() == before || time.Since(up) < f.every {
+		before, up := acked.Total(), time.Now()
+		for acked.Total() == before || time.Since(up) < f.every {
 			select {
 			case err := <-failed:
 				return fmt.Errorf("after %d kills: %w", kill, err)
 			case <-ctx.Done():
-				return fmt.Errorf("after %d kills and %v, %d acknowledged since the last: %w", kill, time.Since(begun), acked.Load()-before, ctx.Err())
+				return fmt.Errorf("after %d kills and %v, %d acknowledged since the last: %w", kill, time.Since(begun), acked.Total()-before, ctx.Err())
 			case <-time.After(5 * time.Millisecond):
 			}
 		}
@@ -128,7 +123,7 @@ func killOverAndOver(ctx context.Context, f *flags, b *broker, acked *atomic.Int
 		}
 		down = append(down, time.Since(dead))
 		if (kill+1)%10 == 0 {
-			fmt.Fprintf(os.Stderr, "%d kills, %d acknowledged, %.0f s\n", kill+1, acked.Load(), time.Since(begun).Seconds())
+			fmt.Fprintf(os.Stderr, "%d kills, %d acknowledged, %.0f s\n", kill+1, acked.Total(), time.Since(begun).Seconds())
 		}
 	}
 	if len(down) > 0 {
@@ -162,7 +157,7 @@ func (b *broker) start(ctx context.Context) error {
 	exited := make(chan error, 1)
 	go func(cmd *exec.Cmd) { exited <- cmd.Wait() }(b.cmd)
 	b.exited = exited
-	cl, err := client(b.flags)
+	cl, err := b.flags.load.Client()
 	if err != nil {
 		return err
 	}
@@ -212,19 +207,8 @@ func (b *broker) stop() error {
 	return nil
 }
 
-func client(f *flags, opts ...kgo.Opt) (*kgo.Client, error) {
-	return kgo.NewClient(append([]kgo.Opt{
-		kgo.SeedBrokers(fmt.Sprintf("127.0.0.1:%d", f.port)),
-		kgo.DisableClientMetrics(),
-		kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }),
-		kgo.MetadataMinAge(50 * time.Millisecond),
-		kgo.DialTimeout(time.Second),
-		kgo.UnknownTopicRetries(-1), // a topic that was just made may not be known yet
-	}, opts...)...)
-}
-
 func createTopics(ctx context.Context, f *flags) error {
-	cl, err := client(f)
+	cl, err := f.load.Client()
 	if err != nil {
 		return err
 	}
@@ -232,7 +216,7 @@ func createTopics(ctx context.Context, f *flags) error {
 	segment, forever := fmt.Sprint(f.segmentBytes), "-1"
 	settings := map[string]*string{"segment.bytes": &segment, "retention.ms": &forever}
 	adm := kadm.NewClient(cl)
-	if _, err = adm.CreateTopic(ctx, int32(f.partitions), 1, settings, topic); err != nil {
+	if _, err = adm.CreateTopic(ctx, int32(f.load.Partitions), 1, settings, topic); err != nil {
 		return err
 	}
 	compact, ratio := "compact", "0.01"

@@ -1,6 +1,6 @@
 //go:build linux
 
-package main
+package load
 
 import (
 	"context"
@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/moldau/moldau/test/history"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -20,13 +19,12 @@ const memberLife = 3 * time.Second
 // membersPerGroup share the partitions of the topic.
 const membersPerGroup = 2
 
-func groupName(n int) string { return fmt.Sprintf("crash-%d", n) }
+func (l *Load) groupName(n int) string { return fmt.Sprintf("%s-%d", l.Topic, n) }
 
 // A member consumes the topic in a group, over one life after the other, and commits what it has read. It belongs to one goroutine.
 type member struct {
-	flags *flags
+	*Load
 	group int32
-	out   *history.Writer // own lock
 }
 
 // run consumes until reading ends.
@@ -41,9 +39,9 @@ func (m *member) run(reading context.Context) error {
 
 // live is one life of the member, from its joining to its leaving.
 func (m *member) live(reading context.Context) error {
-	cl, err := client(m.flags,
-		kgo.ConsumerGroup(groupName(int(m.group))),
-		kgo.ConsumeTopics(topic),
+	cl, err := m.Client(
+		kgo.ConsumerGroup(m.groupName(int(m.group))),
+		kgo.ConsumeTopics(m.Topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.DisableAutoCommit(),
 		kgo.SessionTimeout(6*time.Second),
@@ -70,7 +68,7 @@ func (m *member) read(life context.Context, cl *kgo.Client, fetches kgo.Fetches)
 	read := map[int32]int64{} // the next offset, by partition
 	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
 		if n := len(p.Records); n > 0 {
-			m.out.Consumed(m.group, p.Partition, p.Records[0].Offset, p.Records[n-1].Offset)
+			m.Out.Consumed(m.group, p.Partition, p.Records[0].Offset, p.Records[n-1].Offset)
 			read[p.Partition] = p.Records[n-1].Offset + 1
 		}
 	})
@@ -84,13 +82,13 @@ func (m *member) read(life context.Context, cl *kgo.Client, fetches kgo.Fetches)
 		return
 	}
 	for p, next := range read {
-		m.out.Committed(m.group, p, next)
+		m.Out.Committed(m.group, p, next)
 	}
 }
 
 // watchOffsets asks for the groups' offsets over and over, and at last once everything is read.
-func watchOffsets(ctx, reading context.Context, f *flags, out *history.Writer) error {
-	cl, err := client(f)
+func (l *Load) watchOffsets(ctx, reading context.Context) error {
+	cl, err := l.Client()
 	if err != nil {
 		return err
 	}
@@ -98,8 +96,8 @@ func watchOffsets(ctx, reading context.Context, f *flags, out *history.Writer) e
 	adm := kadm.NewClient(cl)
 	for number := int64(0); reading.Err() == nil; number++ {
 		asking, cancel := context.WithTimeout(ctx, 2*time.Second)
-		for g := range f.groups {
-			_, _ = askOffsets(asking, adm, out, int32(g), number) // down; the next time
+		for g := range l.Groups {
+			_, _ = l.askOffsets(asking, adm, int32(g), number) // down; the next time
 		}
 		cancel()
 		select {
@@ -111,9 +109,9 @@ func watchOffsets(ctx, reading context.Context, f *flags, out *history.Writer) e
 }
 
 // askOffsets notes what a group's offsets are said to be. The question comes before, so that the judge knows which commits the answer must have.
-func askOffsets(ctx context.Context, adm *kadm.Client, out *history.Writer, group int32, number int64) (map[int32]int64, error) {
-	out.Asked(group, number)
-	offsets, err := adm.FetchOffsets(ctx, groupName(int(group)))
+func (l *Load) askOffsets(ctx context.Context, adm *kadm.Client, group int32, number int64) (map[int32]int64, error) {
+	l.Out.Asked(group, number)
+	offsets, err := adm.FetchOffsets(ctx, l.groupName(int(group)))
 	if err := errors.Join(err, offsets.Error()); err != nil {
 		return nil, err
 	}
@@ -121,25 +119,25 @@ func askOffsets(ctx context.Context, adm *kadm.Client, out *history.Writer, grou
 	for _, o := range offsets.Sorted() {
 		at[o.Partition] = o.At
 	}
-	out.Answered(group, number, at)
+	l.Out.Answered(group, number, at)
 	return at, nil
 }
 
-// awaitGroups returns once every group has committed everything, and notes the last answers.
-func awaitGroups(ctx context.Context, f *flags, out *history.Writer) error {
-	cl, err := client(f)
+// AwaitGroups returns once every group has committed everything, and notes the last answers.
+func (l *Load) AwaitGroups(ctx context.Context) error {
+	cl, err := l.Client()
 	if err != nil {
 		return err
 	}
 	defer cl.Close()
 	adm := kadm.NewClient(cl)
-	ends, err := adm.ListEndOffsets(ctx, topic)
+	ends, err := adm.ListEndOffsets(ctx, l.Topic)
 	if err := errors.Join(err, ends.Error()); err != nil {
 		return err
 	}
-	for g := range f.groups {
+	for g := range l.Groups {
 		for number := int64(1) << 40; ; number++ { // beside those of watchOffsets
-			at, err := askOffsets(ctx, adm, out, int32(g), number)
+			at, err := l.askOffsets(ctx, adm, int32(g), number)
 			behind := int64(0)
 			ends.Each(func(o kadm.ListedOffset) { behind += o.Offset - at[o.Partition] })
 			if err == nil && behind == 0 {
@@ -155,21 +153,21 @@ func awaitGroups(ctx context.Context, f *flags, out *history.Writer) error {
 	return nil
 }
 
-// consume runs the members of all groups, and who watches them, until reading ends. Each error is sent to failed.
-func consume(ctx, reading context.Context, f *flags, out *history.Writer, failed chan<- error) *sync.WaitGroup {
+// Consume runs the members of all groups, and who watches them, until reading ends. Each error is sent to failed.
+func (l *Load) Consume(ctx, reading context.Context, failed chan<- error) *sync.WaitGroup {
 	var wg sync.WaitGroup
-	for g := range f.groups {
+	for g := range l.Groups {
 		for range membersPerGroup {
-			m := &member{flags: f, group: int32(g), out: out}
-			wg.Go(func() { report(failed, m.run(reading)) })
+			m := &member{Load: l, group: int32(g)}
+			wg.Go(func() { Report(failed, m.run(reading)) })
 		}
 	}
-	wg.Go(func() { report(failed, watchOffsets(ctx, reading, f, out)) })
+	wg.Go(func() { Report(failed, l.watchOffsets(ctx, reading)) })
 	return &wg
 }
 
-// report sends an error, if it is one, unless another is waiting to be seen.
-func report(failed chan<- error, err error) {
+// Report sends an error, if it is one, unless another is waiting to be seen.
+func Report(failed chan<- error, err error) {
 	if err == nil {
 		return
 	}
