@@ -1,0 +1,86 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/moldau/moldau/test/nodes"
+)
+
+// scenario is one kind of fault.
+type scenario struct {
+	name string // to choose it
+	what string
+	// strike lets one fault happen and undoes it.
+	strike func(ctx context.Context, r *run) error
+}
+
+var scenarios = []scenario{
+	{"broker", "kill -9 of a broker", killBroker},
+	{"controller", "kill -9 of the active controller", killController},
+	{"still", "a leader stands still for 5 s", pauseLeader},
+	{"all", "kill -9 of all three at the same time", killAll},
+}
+
+// stillness is longer than a broker's session.
+const stillness = 5 * time.Second
+
+func killBroker(ctx context.Context, r *run) error {
+	return r.killFor(ctx, 1+r.rng.Int32N(nodes.Count))
+}
+
+// killFor kills a node and starts it again, at once or when others may have taken over.
+func (r *run) killFor(ctx context.Context, id int32) error {
+	n := r.cluster.Node(id)
+	n.Kill()
+	if r.rng.IntN(2) == 0 {
+		if err := pause(ctx, time.Duration(r.rng.Int64N(int64(2*time.Second)))); err != nil {
+			return err
+		}
+	}
+	return n.Start()
+}
+
+func killController(ctx context.Context, r *run) error {
+	q, err := r.cluster.Quorum(ctx)
+	if err != nil {
+		return err
+	}
+	return r.killFor(ctx, q.Leader)
+}
+
+func pauseLeader(ctx context.Context, r *run) error {
+	id, err := r.leader(ctx, r.rng.Int32N(int32(r.load.Partitions)))
+	if err != nil {
+		return err
+	}
+	n := r.cluster.Node(id)
+	if err := n.Pause(); err != nil {
+		return err
+	}
+	err = pause(ctx, stillness)
+	return errors.Join(err, n.Continue())
+}
+
+func killAll(_ context.Context, r *run) error {
+	r.cluster.KillAll()
+	for _, n := range r.cluster.Nodes {
+		if err := n.Start(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("between faults: %w", ctx.Err())
+	}
+}
