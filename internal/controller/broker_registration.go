@@ -74,7 +74,11 @@ func directories(dirs [][16]byte) []ids.DirectoryID {
 func (c *Core) stoppedCleanly(before *metadata.Broker, previousEpoch int64, dirs []ids.DirectoryID) bool {
 	committed, ok := c.committed.Broker(before.ID)
 	return ok && committed.Incarnation == before.Incarnation && committed.Epoch == previousEpoch &&
-		!slices.ContainsFunc(before.Dirs, func(d ids.DirectoryID) bool { return !slices.Contains(dirs, d) })
+		hasAll(dirs, before.Dirs)
+}
+
+func hasAll(dirs, wanted []ids.DirectoryID) bool {
+	return !slices.ContainsFunc(wanted, func(d ids.DirectoryID) bool { return !slices.Contains(dirs, d) })
 }
 
 func (c *Core) checkRegistration(req *kmsg.BrokerRegistrationRequest, now time.Time) *Refusal {
@@ -93,7 +97,7 @@ func (c *Core) checkRegistration(req *kmsg.BrokerRegistrationRequest, now time.T
 		return refusal
 	}
 	before, known := c.pending.Broker(id)
-	if known && before.Incarnation != incarnation && before.Active() && c.replicates() && c.session(id, now).live(now, c.config.SessionTimeout) {
+	if known && before.Incarnation != incarnation && before.Active() && c.replicates() && c.session(id, now).live(now, c.config.succession(before, req)) {
 		return refuse(kerr.DuplicateBrokerRegistration, "another process is at work as broker %d: give this node a node.id of its own, or wait until the other one is fenced", id)
 	}
 	for other := range c.pending.Brokers() {
@@ -103,6 +107,16 @@ func (c *Core) checkRegistration(req *kmsg.BrokerRegistrationRequest, now time.T
 		}
 	}
 	return nil
+}
+
+// succession is how long a process that counts as being at work has to be silent before another one may take its place. A process locks
+// its directories: who has all of them in its hands comes after it. That it is silent at all is still asked for, since the request
+// may be a late one of a process before it.
+func (c *CoreConfig) succession(before *metadata.Broker, req *kmsg.BrokerRegistrationRequest) time.Duration {
+	if !hasAll(directories(req.LogDirs), before.Dirs) {
+		return c.SessionTimeout
+	}
+	return c.SessionTimeout / 3
 }
 
 func (c *Core) checkDirectories(id ids.NodeID, dirs []ids.DirectoryID) *Refusal {
