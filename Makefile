@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 BIN := bin/moldau
 
-.PHONY: all build run test race lint sim docs conformance suites frameworks oracle oracle-record behaviour crash cluster fault bench weight groups files compaction badinput fuzz full clean
+.PHONY: all build run test race lint sim docs conformance suites frameworks oracle oracle-record behaviour crash cluster fault bench bench-failover weight groups files compaction badinput fuzz full clean
 
 all: build
 
@@ -57,6 +57,9 @@ fault:              ## three nodes under load that are killed and stopped, alone
 bench:              ## Moldau and Apache Kafka in turn, as ratios
 	test/bench/run.sh
 
+bench-failover:     ## how long partitions cannot be written to when brokers of three are killed or halted, beside Apache Kafka
+	test/bench/failover.sh
+
 weight:             ## start, memory, idle partitions and connections
 	test/bench/weight.sh
 
@@ -76,7 +79,7 @@ FUZZTIME ?= 60s
 fuzz:               ## each fuzz target for FUZZTIME
 	./.ci/fuzz $(FUZZTIME)
 
-full: test race lint sim fuzz oracle behaviour conformance suites frameworks files compaction badinput groups crash cluster fault weight bench   ## all acceptance
+full: test race lint sim fuzz oracle behaviour conformance suites frameworks files compaction badinput groups crash cluster fault weight bench-failover bench   ## all acceptance
 
 clean:
 	rm -rf bin
