@@ -56,6 +56,7 @@ type Fetcher struct {
 	session      int32 // the last that the leader gave; noSession for none
 	sessionEpoch int32 // of the next request
 	inSession    int   // partitions
+	brokerEpoch  int64 // that the last request named
 
 	failures int       // of whole requests, in a row
 	until    time.Time // nothing is asked before
@@ -130,6 +131,11 @@ func (f *Fetcher) note(p *followed) {
 func (f *Fetcher) Request(now time.Time, brokerEpoch int64, position func(PartitionKey, ids.LeaderEpoch) (partition.Position, bool)) (req *kmsg.FetchRequest, wait time.Time) {
 	if now.Before(f.until) {
 		return nil, f.until
+	}
+	if brokerEpoch != f.brokerEpoch {
+		// A leader counts a follower under the broker epoch of its last read, and of a session it reads what has moved: partitions
+		// in which nothing happens would stay those of a broker that is no more.
+		f.brokerEpoch, f.sessionEpoch = brokerEpoch, sessionAnew
 	}
 	look := f.changed
 	if f.sessionEpoch == sessionAnew {

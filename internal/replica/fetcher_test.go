@@ -27,11 +27,12 @@ type script struct {
 	*Fetcher
 	t    *testing.T
 	now  time.Time
+	life int64 // the broker epoch
 	logs map[PartitionKey]partition.Position
 }
 
 func newScript(t *testing.T, keys ...PartitionKey) *script {
-	s := &script{t: t, now: time.Unix(1000, 0), logs: map[PartitionKey]partition.Position{}}
+	s := &script{t: t, now: time.Unix(1000, 0), life: 77, logs: map[PartitionKey]partition.Position{}}
 	s.Fetcher = NewFetcher(FetcherConfig{Node: 3, MaxBytes: 1000, PartitionBytes: 100, MinBytes: 1, MaxWait: 500 * time.Millisecond, Backoff: time.Second})
 	for _, k := range keys {
 		s.logs[k] = partition.Position{End: 5, LastEpoch: 2, Start: 1, Ready: true}
@@ -55,7 +56,7 @@ func (s *script) moves(k PartitionKey, end ids.Offset) {
 // wants checks the next request: SESSION/EPOCH, then PARTITION@OFFSET of those named, then -PARTITION of those forgotten.
 func (s *script) wants(want string) *kmsg.FetchRequest {
 	s.t.Helper()
-	req, wait := s.Request(s.now, 77, s.position)
+	req, wait := s.Request(s.now, s.life, s.position)
 	if req == nil {
 		if got := fmt.Sprintf("nothing for %v", max(wait.Sub(s.now), -1)); got != want {
 			s.t.Fatalf("%s, want %s", got, want)
@@ -187,6 +188,22 @@ func TestSessionLost(t *testing.T) {
 		s.Response(s.now, refused)
 		s.wants("nothing for 10ms")
 	}
+}
+
+// A leader has to hear of all partitions that they are another broker epoch's now, of those too in which nothing happens.
+func TestSessionOfAnotherBrokerEpoch(t *testing.T) {
+	s := newScript(t, a0, a1)
+	s.life = partition.NoBrokerEpoch // fetched before the broker is registered
+	s.wants("0/0 a0@5 a1@5")
+	s.hears(9)
+	s.wants("9/1")
+	s.hears(9)
+	s.life = 77
+	if req := s.wants("9/0 a0@5 a1@5"); req.ReplicaState.Epoch != 77 {
+		t.Errorf("broker epoch %d", req.ReplicaState.Epoch)
+	}
+	s.hears(11)
+	s.wants("11/1")
 }
 
 func TestNoAnswer(t *testing.T) {
