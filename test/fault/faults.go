@@ -23,7 +23,10 @@ var scenarios = []scenario{
 	{"broker", "kill -9 of a broker", killBroker},
 	{"controller", "kill -9 of the active controller", killController},
 	{"still", "a leader stands still for 5 s", pauseLeader},
+	{"left", "a leader is alone for a moment, and then killed with kill -9", leaveLeader},
+	{"two", "kill -9 of two at the same time", killTwo},
 	{"all", "kill -9 of all three at the same time", killAll},
+	{"turn", "each stops cleanly in turn", restartInTurn},
 }
 
 // stillness is longer than a broker's session.
@@ -64,6 +67,62 @@ func pauseLeader(ctx context.Context, r *run) error {
 	}
 	err = pause(ctx, stillness)
 	return errors.Join(err, n.Continue())
+}
+
+// leaveLeader has both followers of a partition stand still, for less than a session, before it kills their leader: what it acknowledges
+// alone is lost.
+func leaveLeader(ctx context.Context, r *run) error {
+	id, err := r.leader(ctx, r.rng.Int32N(int32(r.load.Partitions)))
+	if err != nil {
+		return err
+	}
+	others := r.cluster.Others(id)
+	for _, other := range others {
+		if err := r.cluster.Node(other).Pause(); err != nil {
+			return err
+		}
+	}
+	err = pause(ctx, time.Duration(r.rng.Int64N(int64(2*time.Second))))
+	r.cluster.Node(id).Kill()
+	for _, other := range others {
+		err = errors.Join(err, r.cluster.Node(other).Continue())
+	}
+	if err != nil {
+		return err
+	}
+	if err := pause(ctx, time.Duration(r.rng.Int64N(int64(2*time.Second)))); err != nil {
+		return err
+	}
+	return r.cluster.Node(id).Start()
+}
+
+// killTwo leaves the cluster without a majority until the first of the two is back, and without a replica until the other is.
+func killTwo(ctx context.Context, r *run) error {
+	dead := r.rng.Perm(nodes.Count)[:2]
+	for _, i := range dead {
+		r.cluster.Nodes[i].Kill()
+	}
+	for _, i := range dead {
+		if err := pause(ctx, time.Duration(r.rng.Int64N(int64(2*time.Second)))); err != nil {
+			return err
+		}
+		if err := r.cluster.Nodes[i].Start(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restartInTurn stops the next node as an operator would, when the cluster is well, and starts it again.
+func restartInTurn(ctx context.Context, r *run) error {
+	if err := r.cluster.Await(ctx, "the cluster is well", r.cluster.Well); err != nil {
+		return err
+	}
+	n := r.cluster.Nodes[r.struck%nodes.Count]
+	if err := n.Stop(); err != nil {
+		return err
+	}
+	return n.Start()
 }
 
 func killAll(_ context.Context, r *run) error {

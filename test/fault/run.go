@@ -35,6 +35,7 @@ type run struct {
 	rng     *rand.Rand
 	time    time.Duration // for faults
 	load    *load.Load
+	struck  int        // faults so far
 	failed  chan error // the first of what the clients run into
 }
 
@@ -70,9 +71,9 @@ func (r *run) scenario(ctx context.Context, s scenario) (note string, err error)
 	}
 	defer file.Close()
 	r.load.Out = history.NewWriter(file)
-	faults, well, err := r.underLoad(ctx, s)
+	well, err := r.underLoad(ctx, s)
 	if err = errors.Join(err, r.load.Out.Flush()); err != nil {
-		return "", fmt.Errorf("after %d faults: %w", faults, err)
+		return "", fmt.Errorf("after %d faults: %w", r.struck, err)
 	}
 	if err := r.cluster.StopAll(); err != nil {
 		return "", err
@@ -85,8 +86,8 @@ func (r *run) scenario(ctx context.Context, s scenario) (note string, err error)
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%d faults; longest without an acknowledgement of a partition %v; well again %v after the last; %s; %s",
-		faults, r.load.Acked.LongestPause().Round(time.Millisecond), well.Round(time.Millisecond), verdict, same), nil
+	return fmt.Sprintf("%d faults; longest without an acknowledgement %v; well again %v after the last; %s; %s",
+		r.struck, r.load.Acked.LongestPause(), well.Round(time.Millisecond), verdict, same), nil
 }
 
 func (r *run) createTopic(ctx context.Context) error {
@@ -100,8 +101,9 @@ func (r *run) createTopic(ctx context.Context) error {
 	return err
 }
 
-// underLoad lets faults happen under load, and then everything come to its end. It returns how many there were, and how long after the last all was well.
-func (r *run) underLoad(ctx context.Context, s scenario) (faults int, well time.Duration, err error) {
+// underLoad lets faults happen under load, and then everything come to its end. It returns how long after the last fault
+// all was well.
+func (r *run) underLoad(ctx context.Context, s scenario) (well time.Duration, err error) {
 	writing, stopWriting := context.WithCancel(ctx)
 	defer stopWriting()
 	producers := r.load.Produce(ctx, writing, r.failed)
@@ -112,7 +114,7 @@ func (r *run) underLoad(ctx context.Context, s scenario) (faults int, well time.
 	seen := make(chan error, 1)
 	go func() { seen <- r.load.ReadAlong(ctx, ends) }()
 
-	faults, err = r.strikeOverAndOver(ctx, s)
+	err = r.strikeOverAndOver(ctx, s)
 	last := time.Now()
 	if err == nil {
 		err = r.cluster.Await(ctx, "the cluster is well again", r.cluster.Well)
@@ -130,29 +132,29 @@ func (r *run) underLoad(ctx context.Context, s scenario) (faults int, well time.
 		err = errors.Join(err, first)
 	default:
 	}
-	return faults, well, err
+	return well, err
 }
 
 // strikeOverAndOver lets one fault follow the other, 3 to 6 s from the beginning of one to that of the next, or later where a partition takes longer
 // to acknowledge something again.
-func (r *run) strikeOverAndOver(ctx context.Context, s scenario) (faults int, err error) {
+func (r *run) strikeOverAndOver(ctx context.Context, s scenario) error {
 	if err := r.progress(ctx); err != nil {
-		return 0, err
+		return err
 	}
 	for begun := time.Now(); time.Since(begun) < r.time; {
 		next := time.Now().Add(3*time.Second + time.Duration(r.rng.Int64N(int64(3*time.Second))))
 		if err := s.strike(ctx, r); err != nil {
-			return faults, err
+			return err
 		}
-		faults++
+		r.struck++
 		if err := r.progress(ctx); err != nil {
-			return faults, err
+			return err
 		}
 		if err := pause(ctx, time.Until(next)); err != nil {
-			return faults, err
+			return err
 		}
 	}
-	return faults, nil
+	return nil
 }
 
 // progress returns once every partition has acknowledged something more.

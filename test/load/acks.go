@@ -3,6 +3,7 @@
 package load
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,8 +17,8 @@ type partitionAcks struct {
 
 	mu struct {
 		sync.Mutex
-		last    time.Time     // zero before the first
-		longest time.Duration // between two
+		last    time.Time // zero before the first
+		longest Pause     // between two
 	}
 }
 
@@ -35,8 +36,8 @@ func (a Acks) add(partition int32) {
 	p.count.Add(1)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.mu.last.IsZero() {
-		p.mu.longest = max(p.mu.longest, now.Sub(p.mu.last))
+	if between := now.Sub(p.mu.last); !p.mu.last.IsZero() && between > p.mu.longest.Length {
+		p.mu.longest = Pause{Partition: partition, From: p.mu.last, Length: between}
 	}
 	p.mu.last = now
 }
@@ -59,12 +60,25 @@ func (a Acks) Counts() []int64 {
 	return counts
 }
 
-// LongestPause is the longest time for which a partition acknowledged nothing.
-func (a Acks) LongestPause() time.Duration {
-	longest := time.Duration(0)
+// A Pause is a time for which a partition acknowledged nothing.
+type Pause struct {
+	Partition int32
+	From      time.Time
+	Length    time.Duration
+}
+
+func (p Pause) String() string {
+	return fmt.Sprintf("%v (partition %d from %s)", p.Length.Round(time.Millisecond), p.Partition, p.From.UTC().Format("15:04:05.000"))
+}
+
+// LongestPause is the longest of all partitions.
+func (a Acks) LongestPause() Pause {
+	var longest Pause
 	for _, p := range a {
 		p.mu.Lock()
-		longest = max(longest, p.mu.longest)
+		if p.mu.longest.Length > longest.Length {
+			longest = p.mu.longest
+		}
 		p.mu.Unlock()
 	}
 	return longest

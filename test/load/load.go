@@ -40,6 +40,7 @@ func (l *Load) Client(opts ...kgo.Opt) (*kgo.Client, error) {
 		kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }),
 		kgo.MetadataMinAge(50 * time.Millisecond),
 		kgo.DialTimeout(time.Second),
+		kgo.AlwaysRetryEOF(),        // it is no listener of TLS that closes connections here
 		kgo.UnknownTopicRetries(-1), // a topic that was just made may not be known yet
 	}, l.Options...), opts...)...)
 }
