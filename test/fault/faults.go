@@ -17,16 +17,18 @@ type scenario struct {
 	what string
 	// strike lets one fault happen and undoes it.
 	strike func(ctx context.Context, r *run) error
+	linked bool // through links that can be cut
 }
 
 var scenarios = []scenario{
-	{"broker", "kill -9 of a broker", killBroker},
-	{"controller", "kill -9 of the active controller", killController},
-	{"still", "a leader stands still for 5 s", pauseLeader},
-	{"left", "a leader is alone for a moment, and then killed with kill -9", leaveLeader},
-	{"two", "kill -9 of two at the same time", killTwo},
-	{"all", "kill -9 of all three at the same time", killAll},
-	{"turn", "each stops cleanly in turn", restartInTurn},
+	{name: "broker", what: "kill -9 of a broker", strike: killBroker},
+	{name: "controller", what: "kill -9 of the active controller", strike: killController},
+	{name: "still", what: "a leader stands still for 5 s", strike: pauseLeader},
+	{name: "left", what: "a leader is alone for a moment, and then killed with kill -9", strike: leaveLeader},
+	{name: "two", what: "kill -9 of two at the same time", strike: killTwo},
+	{name: "all", what: "kill -9 of all three at the same time", strike: killAll},
+	{name: "cut", what: "a node is cut off from the controller and the quorum", strike: cutOff, linked: true},
+	{name: "turn", what: "each stops cleanly in turn", strike: restartInTurn},
 }
 
 // stillness is longer than a broker's session.

@@ -31,6 +31,7 @@ const (
 // run is one scenario on a cluster of its own.
 type run struct {
 	cluster *nodes.Cluster
+	links   links
 	dir     string
 	rng     *rand.Rand
 	time    time.Duration // for faults
@@ -58,6 +59,12 @@ func (r *run) scenario(ctx context.Context, s scenario) (note string, err error)
 		return "", err
 	}
 	defer r.cluster.KillAll()
+	if s.linked {
+		if r.links, err = newLinks(r.cluster); err != nil {
+			return "", err
+		}
+		defer r.links.close()
+	}
 	if err := r.cluster.StartAll(ctx); err != nil {
 		return "", err
 	}
