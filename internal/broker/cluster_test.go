@@ -28,6 +28,8 @@ type cluster struct {
 	control [3]string
 	disks   [3]*vfs.Mem
 	nodes   [3]*Broker // nil while it does not run
+	// settings are those of every node, NAME, VALUE pairs.
+	settings []string
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -67,6 +69,7 @@ func (c *cluster) broker(i int, settings ...string) *Broker {
 		"listeners":                      "PLAINTEXT://" + c.clients[i] + ",CONTROLLER://" + c.control[i],
 		"listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
 	}
+	settings = append(slices.Clone(c.settings), settings...)
 	for j := 0; j < len(settings); j += 2 {
 		set[settings[j]] = settings[j+1]
 	}

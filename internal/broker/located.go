@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -39,6 +40,9 @@ func (l located) ByID(id ids.TopicID, number int32) (*partition.Partition, error
 	}
 	return p, err
 }
+
+// Led implements handler.Partitions.
+func (l located) Led() (began time.Time, next <-chan struct{}) { return l.table.Led() }
 
 // elsewhere is why a partition that the cluster may have is not here: unknown where it has it not.
 func elsewhere(t *metadata.Topic, number int32, unknown error) error {

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -140,5 +141,37 @@ func TestGroupsOutliveTheirCoordinator(t *testing.T) {
 		}
 		c.start(ended)
 		c.inSync(ended, "__consumer_offsets", 3)
+	}
+}
+
+// Whoever begins to lead is followed at once, though its followers are waiting for news of other partitions.
+func TestNewLeaderIsFollowedAtOnce(t *testing.T) {
+	c := newCluster(t)
+	c.settings = []string{"replica.fetch.wait.max.ms", "120000", "replica.lag.time.max.ms", "240000"}
+	c.start(0, 1, 2)
+	admin := kadm.NewClient(c.client(0))
+	if _, err := admin.CreateTopic(t.Context(), 6, 3, nil, "idle"); err != nil {
+		t.Fatal(err)
+	}
+	c.inSync(0, "idle", 3)
+	write := func(to int, topic string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := c.client(to).ProduceSync(ctx, &kgo.Record{Topic: topic, Value: []byte("v")}).FirstErr(); err != nil {
+			t.Fatalf("%s: %v", topic, err)
+		}
+	}
+	const topics = 20
+	for i := range topics {
+		topic := fmt.Sprint(i)
+		if _, err := admin.CreateTopic(t.Context(), 1, 3, nil, topic); err != nil {
+			t.Fatal(err)
+		}
+		write(i%3, topic)
+	}
+	c.stop(2)
+	for i := range topics {
+		write(0, fmt.Sprint(i))
 	}
 }

@@ -52,6 +52,8 @@ type Nodes interface {
 type Partitions interface {
 	ByName(topic []byte, partition int32) (*partition.Partition, error)
 	ByID(topic ids.TopicID, partition int32) (*partition.Partition, error)
+	// Led tells when this broker last began to lead a partition; next is closed when it begins to lead another one.
+	Led() (began time.Time, next <-chan struct{})
 }
 
 // Deps is what the handlers need of the broker.

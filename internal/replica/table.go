@@ -40,7 +40,8 @@ type Config struct {
 
 // Table is the partitions of this broker.
 type Table struct {
-	cfg Config
+	cfg        Config
+	leadership leadership
 
 	mu struct {
 		sync.RWMutex
@@ -106,8 +107,12 @@ func (t *Table) Apply(delta *metadata.Delta, img *metadata.Image) {
 	}
 	for _, here := range [][]metadata.LocalPartition{changes.Leaders, changes.Followers} {
 		t.noteTopics(here, img)
+		led := false
 		for i := range here {
-			t.adopt(&here[i], img)
+			led = t.adopt(&here[i], img) || led
+		}
+		if led {
+			t.leadership.begin()
 		}
 	}
 	for _, r := range delta.ChangedConfigs() {
@@ -148,15 +153,17 @@ func (t *Table) noteTopics(changed []metadata.LocalPartition, img *metadata.Imag
 	}
 }
 
-// adopt makes the partition where it is new, gives it its state, and has it follow whoever leads.
-func (t *Table) adopt(local *metadata.LocalPartition, img *metadata.Image) {
+// adopt makes the partition where it is new, gives it its state, and has it follow whoever leads. It tells whether this
+// broker leads it from now on.
+func (t *Table) adopt(local *metadata.LocalPartition, img *metadata.Image) (led bool) {
 	p, err := t.ByID(local.TopicID, local.TP.Partition)
 	if err != nil {
 		if p, err = t.open(local, img); err != nil {
 			t.cfg.Logger.Error("partition cannot be opened and is not served", "partition", local.TP.String(), "err", err)
-			return
+			return false
 		}
 	}
+	_, epoch := p.Leader()
 	p.SetState(partition.State{
 		Leader:         local.Leader,
 		LeaderEpoch:    local.LeaderEpoch,
@@ -171,6 +178,7 @@ func (t *Table) adopt(local *metadata.LocalPartition, img *metadata.Image) {
 	default:
 		t.cfg.Followers.Follow(p, local.Leader, local.LeaderEpoch)
 	}
+	return local.Leader == t.cfg.Node && local.LeaderEpoch > epoch
 }
 
 // open takes over the log that is on disk, or makes one. A log of an earlier life of the
