@@ -6,8 +6,9 @@
 set -euo pipefail
 source "$(dirname "$0")/../lib.sh"
 rounds=${1:-3} port=${PORT:-19292} out=$root/test/bench/results
-# A turn writes some 4.5 GB for each second of a load, and matrix.sh stops below 20 GB: better now than in the middle.
-need=$((20 + ${SECONDS_PER_RUN:-8} * 9 / 2)) free=$(df --output=avail -BG "$work" | tail -1 | tr -dc 0-9)
+# A turn writes some 4.5 GB for each second of a load, of which half is not freed yet when the next begins, and matrix.sh stops
+# below 20 GB: better now than in the middle.
+need=$((20 + ${SECONDS_PER_RUN:-8} * 7)) free=$(df --output=avail -BG "$work" | tail -1 | tr -dc 0-9)
 [ "$free" -ge "$need" ] || die "$work has $free GB free and $need are needed; free some, or set TMPDIR, or SECONDS_PER_RUN to less than ${SECONDS_PER_RUN:-8}"
 mkdir -p "$out" && rm -f "$out"/*.jsonl
 [ -n "${BENCH_SELF:-}" ] || build_moldau
