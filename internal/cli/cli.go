@@ -130,7 +130,7 @@ func (p *Program) root() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = false
-	root.AddCommand(p.dev(), p.server(), p.topic(), p.put(), p.cat(), p.cluster(), p.quorum(), p.secret(), p.debug(), p.version())
+	root.AddCommand(p.dev(), p.server(), p.topic(), p.partition(), p.put(), p.cat(), p.cluster(), p.quorum(), p.secret(), p.debug(), p.version())
 	return root
 }
 

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,8 +25,9 @@ import (
 // devNode is one node of a cluster of dev, a process of this program.
 type devNode struct {
 	id       int
-	addr     string // for clients
-	settings []config.Entry
+	addr     string         // for clients
+	defaults []config.Entry // which the user may override
+	settings []config.Entry // which nobody may
 	cmd      *exec.Cmd
 	out      *prefixed
 }
@@ -50,6 +52,7 @@ func devNodes(first, count int, dir string) []*devNode {
 	var nodes []*devNode
 	for id := 1; id <= count; id++ {
 		n := &devNode{id: id, addr: devAddress(first + id - 1)}
+		n.defaults = []config.Entry{devSetting("default.replication.factor", "3")} // a process may be killed, and its records are there
 		n.settings = []config.Entry{
 			devSetting("node.id", strconv.Itoa(id)),
 			devSetting("listeners", "PLAINTEXT://"+n.addr+",CONTROLLER://"+controller(id)),
@@ -69,7 +72,7 @@ func (n *devNode) command(ctx context.Context, p *Program, flags *devFlags) (*ex
 		return nil, fmt.Errorf("finding this program, to start it for each node: %w", err)
 	}
 	args := []string{"server", "--log-format", flags.logs.format, "--log-level", flags.logs.level}
-	for _, e := range n.settings {
+	for _, e := range slices.Concat(n.defaults, n.settings) {
 		args = append(args, "--override", e.Name+"="+e.Value)
 	}
 	for _, o := range flags.overrides {
@@ -132,7 +135,7 @@ func (p *Program) devCluster(ctx context.Context, flags *devFlags, dir string) e
 		return err
 	}
 	for _, n := range nodes {
-		if _, err := flags.load(p, n.settings); err != nil {
+		if _, err := flags.load(p, slices.Concat(n.defaults, n.settings)); err != nil {
 			return err
 		}
 	}

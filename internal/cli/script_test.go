@@ -69,6 +69,7 @@ func startFake(ctx context.Context, cfg *config.Broker, logger *slog.Logger) (Br
 	f := &fakeBroker{addr: cfg.Listeners[0].Address(), failed: make(chan error, 1)}
 	if len(cfg.Voters) > 1 {
 		f.node = fmt.Sprintf(" node %d", cfg.NodeID)
+		note("replicas %d", cfg.DefaultReplicationFactor)
 	}
 	if os.Getenv("FAKE_FAULT") == fmt.Sprintf("start of node %d", cfg.NodeID) {
 		return nil, errors.New("no room")

@@ -90,9 +90,11 @@ type createFlags struct {
 func (p *Program) topicCreate() *cobra.Command {
 	client, output, flags := clientFlags{p: p}, outputFlag{}, createFlags{}
 	cmd := &cobra.Command{
-		Use:     "create NAME...",
-		Short:   "Create topics",
-		Example: "  moldau topic create orders -p 8 -c retention.ms=86400000",
+		Use:   "create NAME...",
+		Short: "Create topics",
+		Long: `Create topics. Each replica of a partition is on a broker of its own. Three stand the loss of any one of these, with what was
+acknowledged to acks=all; moldau topic describe says what is promised.`,
+		Example: "  moldau topic create orders -p 8 -c retention.ms=86400000\n  moldau topic create payments -p 8 -r 3",
 		Args:    names(1, -1, "at least one topic"),
 		RunE: run(func(cmd *cobra.Command, names []string) error {
 			configs, err := keyValues("--config", flags.configs)

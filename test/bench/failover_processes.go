@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -67,8 +70,36 @@ func (p *processes) signal(id int, sig syscall.Signal) error {
 	}
 }
 
-// ended waits for the end of a node that was killed.
-func (p *processes) ended(id int) { <-p.running[id].ended }
+// still returns once a node that was killed or stopped does nothing any more: on a busy machine its threads go on for a while.
+func (p *processes) still(ctx context.Context, id int) error {
+	for {
+		select {
+		case <-p.running[id].ended:
+			return nil
+		default:
+		}
+		if stopped(p.running[id].Process.Pid) {
+			return nil
+		}
+		if err := sleep(ctx, time.Millisecond); err != nil {
+			return fmt.Errorf("node %d goes on: %w", id, err)
+		}
+	}
+}
+
+// stopped tells whether every thread of a process is stopped by a signal.
+func stopped(pid int) bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, name := range threads {
+		var text []byte
+		text, err = os.ReadFile(name)
+		// The state follows the name of the program, which is in parentheses.
+		if i := bytes.LastIndexByte(text, ')'); err != nil || i < 0 || !bytes.HasPrefix(text[i+1:], []byte(" T")) {
+			return false
+		}
+	}
+	return err == nil && len(threads) > 0
+}
 
 // stop ends all nodes.
 func (p *processes) stop() {
