@@ -87,9 +87,13 @@ func (p *sessionPartition) sent(r *fetchResult) {
 }
 
 // readAgain tells whether the next fetch has to read the partition even if it does not
-// move: after an error, where data is left, and where nobody would tell that it moved.
-func (p *sessionPartition) readAgain(r *fetchResult) bool {
-	return r.err != nil || !p.watched || r.res.HighWatermark > p.from
+// move: after an error, where data is left, and where nobody would tell that it moved. A follower asks for more than what is
+// committed, and names the partition anew once it has what it was sent.
+func (s *fetchSession) readAgain(p *sessionPartition, r *fetchResult) bool {
+	if r.err != nil || !p.watched || r.res.HighWatermark > p.from {
+		return true
+	}
+	return s.follower != ids.NoNode && p.part.Log().EndOffset() > p.from
 }
 
 // fetchSession belongs to one fetch at a time: whoever got it from open, until done.
@@ -401,7 +405,7 @@ func (s *fetchSession) requeue(results []fetchResult) {
 	for _, served := range []bool{false, true} {
 		for i := range results {
 			r := &results[i]
-			if (r.res.Slice.Len() > 0) == served && r.p.readAgain(r) {
+			if (r.res.Slice.Len() > 0) == served && s.readAgain(r.p, r) {
 				s.enqueue(r.p)
 			}
 		}

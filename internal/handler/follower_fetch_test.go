@@ -129,3 +129,37 @@ func TestFollowerBeforeTheLogStart(t *testing.T) {
 		t.Errorf("the log begins at %d, want 4", got.LogStartOffset)
 	}
 }
+
+// What an answer has no room for comes with the next one, though it is not committed and the follower does not name it again.
+func TestFollowerGetsWhatHadNoRoom(t *testing.T) {
+	b := startBroker(t)
+	defer b.stop()
+	one, two := b.followed("one"), b.followed("two")
+	producer, follower := b.dial(), b.dialAsNode()
+	defer producer.close()
+	defer follower.close()
+	opening := asFollower(otherNode, one, 0)
+	opening.SessionEpoch = initialEpoch
+	opening.Topics = append(opening.Topics, asFollower(otherNode, two, 0).Topics...)
+	session := follower.fetch(waiting(opening, time.Millisecond)).SessionID
+	for _, topic := range []string{"one", "two"} {
+		ask[*kmsg.ProduceResponse](producer, produceRequest(9, 1, topic, values("a")))
+	}
+	next := func(epoch int32, topics ...kmsg.FetchRequestTopic) []kmsg.FetchResponseTopic {
+		req := asFollower(otherNode, one, 0)
+		req.SessionID, req.SessionEpoch, req.MaxBytes, req.Topics = session, epoch, 1, topics
+		return follower.fetch(req).Topics
+	}
+	got := next(1)
+	if len(got) != 1 || len(got[0].Partitions[0].RecordBatches) == 0 {
+		t.Fatalf("the first answer is %+v", got)
+	}
+	other := map[ids.TopicID]ids.TopicID{one: two, two: one}[ids.TopicID(got[0].TopicID)]
+	got = next(2, asFollower(otherNode, got[0].TopicID, 1).Topics...)
+	for _, topic := range got {
+		if topic.TopicID == other && len(topic.Partitions[0].RecordBatches) > 0 {
+			return
+		}
+	}
+	t.Errorf("the second answer is %+v", got)
+}
