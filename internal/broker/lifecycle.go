@@ -93,6 +93,7 @@ func (l *lifecycle) stop() {
 func (l *lifecycle) run(ctx context.Context) {
 	tick := time.NewTicker(l.every)
 	defer tick.Stop()
+	failing := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -104,9 +105,14 @@ func (l *lifecycle) run(ctx context.Context) {
 			l.lost(err)
 			return
 		}
-		if err := kerr.ErrorForCode(resp.ErrorCode); err != nil && ctx.Err() == nil {
+		err := kerr.ErrorForCode(resp.ErrorCode)
+		switch {
+		case err != nil && ctx.Err() == nil && !failing:
 			l.logger.Warn("heartbeat was not taken; it is sent again", "err", err)
+		case err == nil && failing:
+			l.logger.Info("heartbeats are taken again")
 		}
+		failing = err != nil
 	}
 }
 

@@ -87,6 +87,26 @@ func TestLifecycle(t *testing.T) {
 	})
 }
 
+// A broker that is cut off says so once, not with every heartbeat, and once that it is over.
+func TestHeartbeatsThatFailAreToldOfOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, lost := &fakeRegistrar{}, make(chan error, 1)
+		timedOut := kmsg.BrokerHeartbeatResponse{ErrorCode: kerr.RequestTimedOut.Code}
+		f.mu.answers = []kmsg.BrokerHeartbeatResponse{{}, timedOut, timedOut, timedOut, {}, timedOut, {}, {}, {ErrorCode: kerr.StaleBrokerEpoch.Code}}
+		l := newTestLifecycle(f, lost)
+		var logged strings.Builder
+		l.logger = slog.New(slog.NewTextHandler(&logged, nil))
+		if err := l.start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		<-lost
+		l.stop()
+		if not, again := strings.Count(logged.String(), "heartbeat was not taken"), strings.Count(logged.String(), "heartbeats are taken again"); not != 2 || again != 2 {
+			t.Errorf("told %d times that they are not taken, %d times that they are again:\n%s", not, again, logged.String())
+		}
+	})
+}
+
 // Who is refused is told why, and one that nobody unfences ends with its context.
 func TestLifecycleThatDoesNotBegin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
