@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -40,6 +41,8 @@ type cluster struct {
 	id      ids.TopicID
 	policy  partition.Policy
 	members []*member
+	logger  *slog.Logger // of the senders
+	logged  strings.Builder
 
 	mu struct {
 		sync.Mutex
@@ -53,6 +56,7 @@ const lagMax = 2 * time.Second
 
 func newCluster(t *testing.T, nodes int, d partition.Durability) *cluster {
 	c := &cluster{t: t, id: ids.NewUUID()}
+	c.logger = slog.New(slog.NewTextHandler(&c.logged, nil))
 	c.policy = partition.Policy{Durability: d, MinInSyncReplicas: min(nodes, 2), ReplicaLagMax: lagMax, MaxMessageBytes: 1 << 20, SegmentBytes: 1 << 30}
 	c.mu.image = metadata.NewDelta(nil).Apply(0, 0)
 	c.mu.cut, c.mu.seen = map[ids.NodeID]bool{}, map[ids.NodeID]*metadata.Image{}
@@ -78,7 +82,7 @@ func (c *cluster) add(node ids.NodeID) {
 		FetcherConfig: FetcherConfig{Node: node, MaxBytes: 1 << 20, PartitionBytes: 1 << 20, MinBytes: 1, MaxWait: 500 * time.Millisecond, Backoff: time.Second},
 		Requester:     m, BrokerEpoch: epoch, Logger: discard,
 	})
-	m.sender = NewISRSender(ISRSenderConfig{Node: node, BrokerEpoch: epoch, Controller: m, LagMax: lagMax, Logger: discard})
+	m.sender = NewISRSender(ISRSenderConfig{Node: node, BrokerEpoch: epoch, Controller: m, LagMax: lagMax, Logger: c.logger})
 	m.Table = NewTable(Config{
 		Node: node, Logs: m.store, Logger: discard, Followers: m.fetchers,
 		Settings: func(*metadata.Image, string) (log.Config, partition.Policy) { return log.DefaultConfig(), c.policy },
@@ -502,6 +506,30 @@ func TestSlowFollower(t *testing.T) {
 		}
 		c.cut(3, false)
 		c.whole(0)
+	})
+}
+
+// A leader that finds no controller says so once, however many partitions wait for it.
+func TestControllerThatDoesNotAnswer(t *testing.T) {
+	inBubble(t, 3, partition.DurabilityAuto, func(c *cluster) {
+		c.topic(1, 1, 1)
+		c.until("all in sync", func() bool { return c.inSync(0) == 3 && c.inSync(1) == 3 && c.inSync(2) == 3 })
+		c.cut(1, true)
+		for number := range int32(3) {
+			if _, err := c.produce(1, number, partition.AcksAll, 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(5 * lagMax)
+		c.cut(1, false)
+		for number := range int32(3) {
+			c.whole(number)
+		}
+		time.Sleep(2 * lagMax)
+		synctest.Wait()
+		if said, again := strings.Count(c.logged.String(), "level=WARN"), strings.Count(c.logged.String(), "answered again"); said != 1 || again != 1 {
+			t.Errorf("%d warnings, %d times over:\n%.2000s", said, again, c.logged.String())
+		}
 	})
 }
 

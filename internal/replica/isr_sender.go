@@ -46,6 +46,8 @@ type ISRSender struct {
 	done   chan struct{}
 	wake   chan struct{} // gets one token when something is wanted
 
+	failing bool // the last request was not answered; run's
+
 	mu struct {
 		sync.Mutex // leaf
 		wanted     map[*partition.Partition]struct{}
@@ -139,11 +141,12 @@ func (s *ISRSender) send(ctx context.Context) (agreed bool) {
 	if len(changes) == 0 {
 		return true
 	}
-	answers := s.ask(ctx, changes)
-	agreed = true
+	answers, silent := s.ask(ctx, changes)
+	s.noteOutcome(silent)
+	agreed = silent == nil
 	for i, p := range leaders {
 		err := answers[i]
-		if err != nil {
+		if err != nil && silent == nil {
 			agreed = false
 			s.cfg.Logger.Warn("a change of the in-sync replicas is not agreed to", "partition", p.TopicPartition().String(), "epoch", changes[i].LeaderEpoch, "partitionEpoch", changes[i].PartitionEpoch, "cause", err)
 		}
@@ -154,19 +157,30 @@ func (s *ISRSender) send(ctx context.Context) (agreed bool) {
 	return agreed
 }
 
-// ask returns the controller's answer to each change.
-func (s *ISRSender) ask(ctx context.Context, changes []Alteration) []error {
+// noteOutcome tells once of a controller that does not answer.
+func (s *ISRSender) noteOutcome(err error) {
+	switch {
+	case err != nil && !s.failing:
+		s.cfg.Logger.Warn("changes of the in-sync replicas are not answered by a controller; they are sent again", "cause", err)
+	case err == nil && s.failing:
+		s.cfg.Logger.Info("changes of the in-sync replicas are answered again")
+	}
+	s.failing = err != nil
+}
+
+// ask returns the controller's answer to each change, and why there is none.
+func (s *ISRSender) ask(ctx context.Context, changes []Alteration) (answers []error, silent error) {
 	ctx, cancel := context.WithTimeout(ctx, isrTimeout)
 	defer cancel()
 	resp, err := s.cfg.Controller.AlterPartition(ctx, AlterPartitionRequest(s.cfg.Node, s.cfg.BrokerEpoch(), changes))
 	if err == nil {
-		return AlterPartitionAnswers(changes, resp)
+		return AlterPartitionAnswers(changes, resp), nil
 	}
-	answers := make([]error, len(changes))
+	answers = make([]error, len(changes))
 	for i := range answers {
 		answers[i] = unanswered{err}
 	}
-	return answers
+	return answers, err
 }
 
 // unanswered is no answer at all, whatever Kafka error the cause wraps: what became of the request is not known.
