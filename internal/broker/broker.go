@@ -241,7 +241,7 @@ func (b *Broker) join(ctx context.Context) error {
 func (b *Broker) follow(proposals *proposer) {
 	table := replica.Config{Node: b.cfg.NodeID, Logs: b.store, Settings: b.settings, Logger: b.deps.Logger}
 	if r := b.replication; r != nil {
-		table.Peers = partition.Peers{Standing: b.standing, ISRWanted: r.isr.Want}
+		table.Peers = partition.Peers{Standing: b.metadata.standing, ISRWanted: r.isr.Want}
 		table.Followers = r.fetchers
 	}
 	b.table = replica.NewTable(table)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/moldau/moldau/internal/ids"
 	"github.com/moldau/moldau/internal/metadata"
+	"github.com/moldau/moldau/internal/partition"
 )
 
 // followers are told of each image, in order.
@@ -34,6 +35,9 @@ type metadataLog struct {
 	node        ids.NodeID
 	incarnation ids.UUID
 	epoch       atomic.Int64 // of this process's registration, -1 before
+	// coming is what the table is being shown, or has been. The high watermark of a partition that has lost a replica must
+	// not wait for it because the image that everybody reads still has that broker at work.
+	coming atomic.Pointer[metadata.Image]
 	// caughtUp is false until this process has registered; the quorum's goroutine's. The table is not shown
 	// what comes before, entries of earlier lives: what it did then must not be done twice, like deleting the
 	// log of a topic whose name, and directory, another one has since.
@@ -45,7 +49,16 @@ func newMetadataLog(node ids.NodeID, logger *slog.Logger) *metadataLog {
 	m := &metadataLog{node: node, incarnation: ids.NewUUID(), logger: logger}
 	m.epoch.Store(-1)
 	m.image.Store(metadata.NewDelta(nil).Apply(0, 0))
+	m.coming.Store(m.image.Load())
 	return m
+}
+
+// standing is the epoch under which a broker may be in sync, NoBrokerEpoch where it may not.
+func (m *metadataLog) standing(node ids.NodeID) int64 {
+	if known, ok := m.coming.Load().Broker(node); ok && known.Active() {
+		return known.Epoch
+	}
+	return partition.NoBrokerEpoch
 }
 
 // Image returns the metadata as this node knows it now.
@@ -90,6 +103,7 @@ func (m *metadataLog) publish(delta *metadata.Delta, img *metadata.Image, data [
 		b, _ := img.Broker(m.node)
 		m.epoch.Store(b.Epoch) // before there is a partition: what is fetched says it
 	}
+	m.coming.Store(img)
 	if m.caughtUp {
 		m.followers.partitions.Apply(delta, img)
 		m.followers.coordinators.Apply(delta, img)

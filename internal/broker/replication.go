@@ -7,7 +7,6 @@ import (
 	"strconv"
 
 	"github.com/moldau/moldau/internal/ids"
-	"github.com/moldau/moldau/internal/partition"
 	"github.com/moldau/moldau/internal/peer"
 	"github.com/moldau/moldau/internal/replica"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -48,14 +47,6 @@ func (b *Broker) replicate() {
 		r.fetches.Close()
 		return nil
 	})
-}
-
-// standing is the epoch under which a broker may be in sync, NoBrokerEpoch where it may not.
-func (b *Broker) standing(node ids.NodeID) int64 {
-	if known, ok := b.metadata.Image().Broker(node); ok && known.Active() {
-		return known.Epoch
-	}
-	return partition.NoBrokerEpoch
 }
 
 // brokersChanged has leaders look again at who may be in sync.

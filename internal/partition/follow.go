@@ -234,6 +234,7 @@ func (p *Partition) ChangeISR() (ISRChange, bool) {
 	if ok {
 		p.syncIfNeeded() // if it is about to be the only one in sync
 	}
+	p.advance(ids.NoOffset) // nobody waits for a replica whose broker is no longer at work
 	return change, ok
 }
 

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/moldau/moldau/internal/ids"
+	"github.com/moldau/moldau/internal/log"
 	"github.com/moldau/moldau/internal/record"
 )
 
@@ -106,6 +108,30 @@ func TestISRChange(t *testing.T) {
 	f.SetPeers(Peers{}) // it is fenced
 	if f.ISRAnswered(&change, kerr.IneligibleReplica) || !w.ended() {
 		t.Fatalf("acknowledged %v", w.ended())
+	}
+}
+
+// Who has left the in-sync replicas is waited for while it may come back, and no longer than its broker is at work.
+func TestNobodyWaitsForABrokerThatIsGone(t *testing.T) {
+	f := newFixture(t, DurabilityOS)
+	patient := policyOf(DurabilityOS)
+	patient.ReplicaLagMax = time.Hour
+	f.Configure(log.DefaultConfig(), patient)
+	standing := int64(1)
+	f.SetPeers(Peers{Standing: func(ids.NodeID) int64 { return standing }})
+	f.SetState(pair(self, 1))
+	f.mustFetch(t, 0, 1, -1)
+	w := f.wait(f.put(t))
+	s := pair(self, 1)
+	s.ISR, s.PartitionEpoch = []ids.NodeID{self}, s.PartitionEpoch+1
+	f.SetState(s)
+	if w.ended() {
+		t.Fatal("acknowledged without a replica that has everything but this record and may be in sync")
+	}
+	standing = NoBrokerEpoch
+	f.ChangeISR() // which its broker asks for when the metadata says that another is gone
+	if !w.ended() {
+		t.Fatal("not acknowledged though the only other replica's broker is gone")
 	}
 }
 
