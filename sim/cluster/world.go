@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"container/heap"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -11,6 +10,7 @@ import (
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/quorum"
 	"github.com/moldau/moldau/internal/vfs"
+	"github.com/moldau/moldau/sim/schedule"
 )
 
 // Time in the world goes by ticks of 100 microseconds.
@@ -25,11 +25,10 @@ const (
 
 // event is something that happens at a time.
 type event struct {
-	when, order int
-	kind        eventKind
-	node        ids.NodeID
-	life        int // of the host, where the event ends with it
-	message     quorum.Message
+	kind    eventKind
+	node    ids.NodeID
+	life    int // of the host, where the event ends with it
+	message quorum.Message
 }
 
 type eventKind int
@@ -43,27 +42,11 @@ const (
 	eventDisk
 )
 
-type events []event
-
-func (e events) Len() int { return len(e) }
-func (e events) Less(i, j int) bool {
-	return e[i].when < e[j].when || e[i].when == e[j].when && e[i].order < e[j].order
-}
-func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
-func (e *events) Push(x any)   { *e = append(*e, x.(event)) }
-func (e *events) Pop() any {
-	old := *e
-	x := old[len(old)-1]
-	*e = old[:len(old)-1]
-	return x
-}
-
 // world is all of it.
 type world struct {
 	rng    *rand.Rand
 	now    int
-	order  int
-	events events
+	events schedule.Agenda[event]
 	judge  *judge
 	net    *network
 	nodes  []ids.NodeID
@@ -106,9 +89,7 @@ func newWorld(seed uint64, logger *slog.Logger) (*world, error) {
 }
 
 func (w *world) at(after int, e event) {
-	w.order++
-	e.when, e.order = w.now+after, w.order
-	heap.Push(&w.events, e)
+	w.events.Add(w.now+after, e)
 }
 
 func (w *world) tracef(format string, args ...any) {
@@ -123,13 +104,17 @@ func (w *world) Trace() string { return strings.Join(w.trace[max(0, len(w.trace)
 
 // run lets time pass until a moment, a failure, or until a condition holds.
 func (w *world) run(until int, holds func() bool) bool {
-	for len(w.events) > 0 && w.judge.failure == nil {
-		if w.events[0].when > until {
+	for w.judge.failure == nil {
+		next, ok := w.events.Next()
+		if !ok {
+			return false
+		}
+		if next > until {
 			w.now = until
 			return holds != nil && holds()
 		}
-		e := heap.Pop(&w.events).(event)
-		w.now = e.when
+		when, e := w.events.Take()
+		w.now = when
 		w.happen(e)
 		if holds != nil && holds() {
 			return true

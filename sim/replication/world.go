@@ -1,7 +1,6 @@
 package replication
 
 import (
-	"container/heap"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/moldau/moldau/internal/ids"
 	"github.com/moldau/moldau/internal/partition"
+	"github.com/moldau/moldau/sim/schedule"
 )
 
 // Times are in ms.
@@ -32,33 +32,11 @@ const (
 	fetchBackoff = 60 * time.Millisecond
 )
 
-// event is something that happens at a time.
-type event struct {
-	when, order int
-	happen      func()
-}
-
-type events []event
-
-func (e events) Len() int { return len(e) }
-func (e events) Less(i, j int) bool {
-	return e[i].when < e[j].when || e[i].when == e[j].when && e[i].order < e[j].order
-}
-func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
-func (e *events) Push(x any)   { *e = append(*e, x.(event)) }
-func (e *events) Pop() any {
-	old := *e
-	x := old[len(old)-1]
-	*e = old[:len(old)-1]
-	return x
-}
-
 // world is all of it.
 type world struct {
 	rng        *rand.Rand
 	now        int
-	order      int
-	events     events
+	events     schedule.Agenda[func()]
 	happened   int
 	net        *network
 	hosts      []*host
@@ -142,8 +120,7 @@ func (w *world) nextEpoch() int64 {
 }
 
 func (w *world) at(after int, happen func()) {
-	w.order++
-	heap.Push(&w.events, event{w.now + after, w.order, happen})
+	w.events.Add(w.now+after, happen)
 }
 
 func (w *world) tracef(format string, args ...any) {
@@ -158,15 +135,19 @@ func (w *world) Trace() string { return strings.Join(w.trace[max(0, len(w.trace)
 
 // run lets time pass until a moment, a failure, or until a condition holds.
 func (w *world) run(until int, holds func() bool) bool {
-	for len(w.events) > 0 && w.judge.failure == nil {
-		if w.events[0].when > until {
+	for w.judge.failure == nil {
+		next, ok := w.events.Next()
+		if !ok {
+			return false
+		}
+		if next > until {
 			w.now = until
 			return false
 		}
-		e := heap.Pop(&w.events).(event)
-		w.now = e.when
+		when, happen := w.events.Take()
+		w.now = when
 		w.happened++
-		e.happen()
+		happen()
 		w.judge.look()
 		if holds != nil && holds() {
 			return true
