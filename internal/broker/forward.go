@@ -145,10 +145,6 @@ func firstCode(resp kmsg.Response) (code int16, found bool) {
 		return r.ErrorCode, true
 	case *kmsg.BrokerHeartbeatResponse:
 		return r.ErrorCode, true
-	case *kmsg.AlterPartitionResponse:
-		return r.ErrorCode, true
-	case *kmsg.DescribeQuorumResponse:
-		return r.ErrorCode, true
 	}
 	return 0, false
 }

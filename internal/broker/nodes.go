@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -54,7 +53,7 @@ func newNodes(cfg *config.Broker, deps Deps, local func() peer.Local) *nodes {
 	n := &nodes{addresses: make(map[ids.NodeID]string), local: local, dialer: deps.Dial}
 	for _, v := range cfg.Voters {
 		if v.ID != cfg.NodeID {
-			n.addresses[v.ID] = net.JoinHostPort(v.Host, strconv.Itoa(int(v.Port)))
+			n.addresses[v.ID] = v.Address()
 		}
 	}
 	n.network = quorum.NewNetwork(quorum.NetworkConfig{Local: local, Dial: n.dial, Logger: deps.Logger})
@@ -200,7 +199,7 @@ func (b *Broker) identity() peer.Local {
 func (b *Broker) controllerEndpoint() string {
 	for _, v := range b.cfg.Voters {
 		if v.ID == b.cfg.NodeID && v.Host != "" {
-			return net.JoinHostPort(v.Host, strconv.Itoa(int(v.Port)))
+			return v.Address()
 		}
 	}
 	return ""

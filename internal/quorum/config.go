@@ -89,7 +89,6 @@ type StateMachine interface {
 // Status is the quorum as this node knows it. Ends are exclusive.
 type Status struct {
 	Leader        ids.NodeID // NoNode where none is known
-	ClusterID     string     // "" before the quorum has been founded, and of a quorum of one
 	Epoch         ids.LeaderEpoch
 	HighWatermark ids.Offset // what is below is committed
 	LogStart      ids.Offset

@@ -11,6 +11,7 @@ import (
 // Description is the quorum as one of its members knows it. Only the leader knows how far the others are.
 type Description struct {
 	Status
+	ClusterID string    // "" before the quorum has been founded, and of a quorum of one
 	Voters    []Replica // by node id
 	Observers []Replica // admitted, and not voting yet
 }
@@ -24,7 +25,7 @@ type Replica struct {
 
 // describe returns the quorum as of now. heard is empty: a Member knows no clock.
 func (m *Member) describe() Description {
-	d := Description{Status: m.Status()}
+	d := Description{Status: m.Status(), ClusterID: m.members.ClusterID}
 	var matched map[uint64]uint64
 	if m.leading != 0 {
 		matched = m.core.matched()

@@ -309,7 +309,7 @@ func (m *Member) Tick() {
 func (m *Member) Status() Status {
 	s := Status{
 		Leader: ids.NoNode, Epoch: ids.LeaderEpoch(m.hard.Term), HighWatermark: ids.Offset(m.hard.Commit + 1),
-		LogStart: ids.Offset(m.log.first()), LogEnd: ids.Offset(m.log.last() + 1), ClusterID: m.members.ClusterID,
+		LogStart: ids.Offset(m.log.first()), LogEnd: ids.Offset(m.log.last() + 1),
 	}
 	if m.newest.Index > 0 {
 		s.SnapshotEnd = ids.Offset(m.newest.Index + 1)

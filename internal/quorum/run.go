@@ -199,7 +199,6 @@ func (n *Node) leaderChanged(leading bool, epoch ids.LeaderEpoch) {
 	n.mu.epoch, n.mu.status.Leader = ids.NoLeaderEpoch, ids.NoNode
 	if leading && !n.mu.over {
 		n.mu.epoch, n.mu.status.Leader = epoch, n.cfg.NodeID
-		n.mu.status.ClusterID = n.member.members.ClusterID
 	}
 }
 
