@@ -8,10 +8,10 @@
 //
 // With several voters a node is one of a cluster: nodes has its connections with the others, over the listeners of controllers, and
 // looks whether one is still there whose connection has ended; forwarder has the active controller decide, wherever
-// that is. lifecycle registers the node, sends its heartbeats, and hands over what it leads before it stops.
+// that is. lifecycle registers the node, sends its heartbeats, and hands over what it leads before it stops. replication has it
+// follow leaders over the inter-broker listener and tell the controller who is in sync; located knows of a partition that another broker has.
 //
 // Goroutines: one for each listener, one for heartbeats, one for each node that is looked for, one for each request that is forwarded,
-// and those of the components. Locks: none of its
-// own; the current Image is an atomic pointer. Kafka counterpart: KafkaRaftServer,
+// and those of the components. Locks: refusals.mu, a leaf; the current Image is an atomic pointer. Kafka counterpart: KafkaRaftServer,
 // BrokerServer, ControllerServer and the metadata publishers.
 package broker
