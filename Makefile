@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 BIN := bin/moldau
 
-.PHONY: all build run test race lint sim docs conformance suites frameworks oracle oracle-record behaviour crash cluster fault bench bench-failover weight groups files compaction badinput fuzz full clean
+.PHONY: all build run test race lint sim docs conformance suites frameworks oracle oracle-record behaviour crash cluster fault bench bench-failover bench-cluster bench-scale weight groups files compaction badinput fuzz full clean
 
 all: build
 
@@ -60,6 +60,12 @@ bench:              ## Moldau and Apache Kafka in turn, as ratios
 bench-failover:     ## how long partitions cannot be written to when brokers of three are killed or halted, beside Apache Kafka
 	test/bench/failover.sh
 
+bench-cluster:      ## three brokers beside three of Apache Kafka, every partition replicated, in turn
+	test/bench/cluster.sh
+
+bench-scale:        ## three brokers with 10,000 partitions: made, idle, one lost and back, and the cost of each
+	test/bench/scale.sh
+
 weight:             ## start, memory, idle partitions and connections
 	test/bench/weight.sh
 
@@ -79,7 +85,7 @@ FUZZTIME ?= 60s
 fuzz:               ## each fuzz target for FUZZTIME
 	./.ci/fuzz $(FUZZTIME)
 
-full: test race lint sim fuzz oracle behaviour conformance suites frameworks files compaction badinput groups crash cluster fault weight bench-failover bench   ## all acceptance
+full: test race lint sim fuzz oracle behaviour conformance suites frameworks files compaction badinput groups crash cluster fault weight bench-failover bench-cluster bench-scale bench   ## all acceptance
 
 clean:
 	rm -rf bin

@@ -4,6 +4,7 @@
 #   build_moldau  sets moldau to the binary: BROKER_BIN if that is set, else built from this tree
 #   start_moldau DIR PORT     starts a broker from the server.properties that Kafka would get; sets broker_pid
 #   start_kafka DIR PORT      starts Apache Kafka there; sets broker_pid
+#   start_moldau_cluster DIR PORT, start_kafka_cluster DIR PORT   three nodes on PORT and the two after it; set broker_pids, comma-separated
 #   stop_broker PID           SIGTERM, then SIGKILL after 30 s
 #   $work/pid                 names one more process to stop at the end, for brokers that a subshell starts anew
 # BROKER_CONF and KAFKA_CONF (no MOLDAU_ name, which the broker would read) are lines added to the properties. Every process that was started ends with the script.
@@ -60,6 +61,24 @@ start_kafka() { # DIR PORT
   out=$("$kafka" start "$1" "$2")
   broker_pid=$(sed -n 's/^pids //p' <<<"$out")
   started+=("$broker_pid")
+}
+
+start_moldau_cluster() { # DIR PORT
+  local id
+  mkdir -p "$1" && broker_pids=
+  for id in 1 2 3; do
+    KAFKA_CONF="${BROKER_CONF:-}" "$kafka" properties "$1" "$2" 3 "$id" >"$1/node$id.properties"
+    "$moldau" server --config "$1/node$id.properties" >>"$1/node$id.log" 2>&1 &
+    started+=("$!") broker_pids+=${broker_pids:+,}$!
+  done
+  for id in 1 2 3; do wait_port $(($2 + id - 1)) "${started[-1]}" "$1/node$id.log"; done
+}
+
+start_kafka_cluster() { # DIR PORT
+  local out
+  out=$("$kafka" start "$1" "$2" 3)
+  broker_pids=$(sed -n 's/^pids //p' <<<"$out")
+  started+=(${broker_pids//,/ })
 }
 
 stop_broker() { # PID

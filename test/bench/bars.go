@@ -55,6 +55,15 @@ var bars = []bar{
 	{"end to end at 1,000 records/s: p99", is("e2e", map[string]string{"rate": "1000"}), p99, 0.6, 0, "us"},
 }
 
+// clusterBars are for clusters of three, every partition replicated on all of them.
+var clusterBars = []bar{
+	{"produce 1 KiB with kgo: CPU of all brokers", is("produce", map[string]string{"size": "1024"}), brokerCPU, 0.25, 0, "s/GB"},
+	{"raw produce, 64 KiB batches: CPU of all brokers", is("reqs", map[string]string{"api": "produce", "records": "64"}), brokerCPU, 0.25, 0, "s/GB"},
+	{"one record a request, one in flight: p50", is("reqs", map[string]string{"api": "produce", "records": "1", "depth": "1"}), p50, 0.3, 0, "us"},
+	{"end to end at 1,000 records/s: p50", is("e2e", map[string]string{"rate": "1000"}), p50, 0.3, 0, "us"},
+	{"end to end at 1,000 records/s: p99", is("e2e", map[string]string{"rate": "1000"}), p99, 0.2, 0, "us"},
+}
+
 // perRequest is the broker's CPU in microseconds a request.
 func perRequest(r *measure.Result) float64 {
 	v, _ := r.Extra["broker_us_per_request"].(float64)
@@ -65,9 +74,14 @@ func perRequest(r *measure.Result) float64 {
 func runBars(args []string) error {
 	fs := flag.NewFlagSet("bars", flag.ExitOnError)
 	limits := fs.String("limits", "", "the output of `bench limits` made just before; without it absolute bars are not judged")
+	cluster := fs.Bool("cluster", false, "the bars of a cluster of three")
 	fs.Parse(args)
 	if fs.NArg() != 2 {
-		return errors.New("usage: bench bars [-limits FILE] OURS.jsonl THEIRS.jsonl")
+		return errors.New("usage: bench bars [-cluster] [-limits FILE] OURS.jsonl THEIRS.jsonl")
+	}
+	judged := bars
+	if *cluster {
+		judged = clusterBars
 	}
 	ours, err := readResults(fs.Arg(0))
 	if err != nil {
@@ -84,8 +98,8 @@ func runBars(args []string) error {
 	fmt.Println("| bar | ours / Kafka's | ratio | bar | absolute bar | verdict |")
 	fmt.Println("| --- | --- | --- | --- | --- | --- |")
 	missed := 0
-	for i := range bars {
-		if !bars[i].judge(ours, theirs, quiet) {
+	for i := range judged {
+		if !judged[i].judge(ours, theirs, quiet) {
 			missed++
 		}
 	}

@@ -30,6 +30,15 @@ func newProcesses(command []string, output string) *processes {
 	return &processes{command: command, output: output, running: make(map[int]*process)}
 }
 
+func (p *processes) startAll(nodes int) error {
+	for id := 1; id <= nodes; id++ {
+		if err := p.start(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (p *processes) start(id int) error {
 	number := strconv.Itoa(id)
 	var args []string

@@ -67,6 +67,9 @@ func (c *config) client(opts ...kgo.Opt) (*kgo.Client, error) {
 	}, opts...)...)
 }
 
+// partitionsAtOnce keeps a request below the 10,000 records that Apache Kafka takes of one.
+const partitionsAtOnce = 6000
+
 // ensureTopic creates the topic unless it exists, and returns its partition count.
 func (c *config) ensureTopic(ctx context.Context) (int, error) {
 	cl, err := c.client()
@@ -79,7 +82,10 @@ func (c *config) ensureTopic(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	_, err = adm.CreateTopic(ctx, int32(c.partitions), int16(c.replication), settings, c.topic)
+	_, err = adm.CreateTopic(ctx, int32(min(c.partitions, partitionsAtOnce)), int16(c.replication), settings, c.topic)
+	if err == nil && c.partitions > partitionsAtOnce {
+		_, err = adm.UpdatePartitions(ctx, c.partitions, c.topic)
+	}
 	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 		return 0, err
 	}

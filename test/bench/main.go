@@ -27,6 +27,8 @@ var commands = []command{
 	{"failover", "start a cluster, lose brokers of it and time each partition until its next acknowledged write", runFailover},
 	{"stalls", "a table of what failover has found, with the project's bars", runStalls},
 	{"spread", "one record to each partition at the same time, over and over", runSpread},
+	{"scale", "start a cluster with many partitions, lose a broker and get it back", runScale},
+	{"scales", "what scale and reqs have found of many partitions, with the project's bars", runScales},
 	{"ready", "start a broker and time it to its first answer", runReady},
 	{"idle", "hold many connections that say nothing", runIdle},
 	{"serves", "exit status 0 where the broker advertises an API", runServes},

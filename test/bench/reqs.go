@@ -92,6 +92,7 @@ func runReqs(args []string) error {
 type asking struct {
 	api            string
 	conns, depth   int
+	rotate         bool
 	size, perBatch int
 	acks, maxBytes int
 	requests       int
@@ -101,6 +102,7 @@ type asking struct {
 func (q *asking) flags(c *config) {
 	c.StringVar(&q.api, "api", "produce", "produce, fetch, metadata, apiversions or offsetcommit (of groups without members, on a cluster of one broker)")
 	c.IntVar(&q.conns, "conns", 1, "connections; the n-th uses partition n of the topic, round again")
+	c.BoolVar(&q.rotate, "rotate", false, "the n-th connection is to the n-th broker, round again, and uses all partitions in turn that it leads; for produce")
 	c.IntVar(&q.depth, "depth", 4, "unanswered requests on a connection")
 	c.IntVar(&q.size, "size", 1024, "bytes of a record's value, for produce")
 	c.IntVar(&q.perBatch, "records", 64, "records of a batch, for produce")
@@ -138,14 +140,13 @@ func (q *asking) open(ctx context.Context, c *config) ([]*stream, error) {
 	}
 	var streams []*stream
 	for i := range q.conns {
-		partition := int32(i % len(first))
-		leader := meta.Topics[c.topic].Partitions[partition].Leader
+		leader, partitions := q.place(meta, c.topic, i)
 		at := slices.IndexFunc(meta.Brokers, func(b kadm.BrokerDetail) bool { return b.NodeID == leader })
-		if at < 0 {
-			return streams, fmt.Errorf("partition %d has no leader", partition)
+		if at < 0 || len(partitions) == 0 {
+			return streams, fmt.Errorf("connection %d has no partition with a leader", i)
 		}
 		s := &stream{latency: measure.NewHistogram(), fixed: true}
-		req, err := q.request(s, c.topic, partition, first[partition])
+		req, err := q.request(s, c.topic, partitions, first)
 		if err == nil {
 			err = s.version(req, versions[leader])
 		}
@@ -160,14 +161,31 @@ func (q *asking) open(ctx context.Context, c *config) ([]*stream, error) {
 	return streams, nil
 }
 
-// request has s ask what the flags say, of one partition.
-func (q *asking) request(s *stream, topic string, partition int32, first int64) (kmsg.Request, error) {
+// place returns the broker that connection i is to, and the partitions that it uses there.
+func (q *asking) place(meta kadm.Metadata, topic string, i int) (leader int32, partitions []int32) {
+	all := meta.Topics[topic].Partitions.Sorted()
+	if !q.rotate {
+		p := all[i%len(all)]
+		return p.Leader, []int32{p.Partition}
+	}
+	leader = meta.Brokers[i%len(meta.Brokers)].NodeID
+	for _, p := range all {
+		if p.Leader == leader {
+			partitions = append(partitions, p.Partition)
+		}
+	}
+	return leader, partitions
+}
+
+// request has s ask what the flags say, of one partition or of several in turn. first has the start of each.
+func (q *asking) request(s *stream, topic string, partitions []int32, first map[int32]int64) (kmsg.Request, error) {
 	var req kmsg.Request
+	partition := partitions[0]
 	switch q.api {
 	case "produce":
-		req = s.produce(topic, partition, int16(q.acks), q.perBatch, q.size)
+		req = s.produce(topic, partitions, int16(q.acks), q.perBatch, q.size)
 	case "fetch":
-		req = s.fetch(topic, partition, first, q.depth, q.maxBytes)
+		req = s.fetch(topic, partition, first[partition], q.depth, q.maxBytes)
 	case "metadata":
 		m := kmsg.NewMetadataRequest()
 		t := kmsg.NewMetadataRequestTopic()
@@ -212,13 +230,22 @@ func (s *stream) version(req kmsg.Request, theirs kadm.BrokerApiVersions) error 
 }
 
 // produce sends one prepared batch again and again; the batch names no producer, so the broker keeps every copy.
-func (s *stream) produce(topic string, partition int32, acks int16, records, size int) kmsg.Request {
+func (s *stream) produce(topic string, partitions []int32, acks int16, records, size int) kmsg.Request {
 	p := kmsg.NewProduceRequestTopicPartition()
-	p.Partition, p.Records = partition, newBatch(records, size)
+	p.Partition, p.Records = partitions[0], newBatch(records, size)
 	t := kmsg.NewProduceRequestTopic()
 	t.Topic, t.Partitions = topic, append(t.Partitions, p)
 	req := kmsg.NewProduceRequest()
 	req.Acks, req.TimeoutMillis, req.Topics = acks, 30_000, append(req.Topics, t)
+	if len(partitions) > 1 {
+		next := 0
+		s.fixed = false
+		s.ask = func(int) kmsg.Request {
+			req.Topics[0].Partitions[0].Partition = partitions[next%len(partitions)]
+			next++
+			return &req
+		}
+	}
 	s.answer = func(_ int, resp kmsg.Response) (int, int, error) {
 		for _, t := range resp.(*kmsg.ProduceResponse).Topics {
 			for _, p := range t.Partitions {
