@@ -64,39 +64,46 @@ func NewClient(cfg ClientConfig) *Client {
 // the context ends first, a request that was sent may still be carried out. After an attempt to reach the node that
 // has failed, the request waits a moment for the next one: who repeats what has failed needs no pause of its own.
 func (c *Client) Request(ctx context.Context, to ids.NodeID, req kmsg.Request) (kmsg.Response, error) {
-	resp, err := c.request(ctx, to, req)
-	if err != nil {
-		return nil, fmt.Errorf("%s to node %d: %w", kmsg.NameForKey(req.Key()), to, err)
-	}
-	return resp, nil
+	resp, _, err := c.RequestLent(ctx, to, req)
+	return resp, err
 }
 
-func (c *Client) request(ctx context.Context, to ids.NodeID, req kmsg.Request) (kmsg.Response, error) {
+// RequestLent is Request for large answers: where there is no error the caller calls release once, when nothing of the
+// answer is used any more, and its memory serves for another.
+func (c *Client) RequestLent(ctx context.Context, to ids.NodeID, req kmsg.Request) (resp kmsg.Response, release func(), err error) {
+	resp, memory, err := c.request(ctx, to, req)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s to node %d: %w", kmsg.NameForKey(req.Key()), to, err)
+	}
+	return resp, func() { reuse(memory) }, nil
+}
+
+func (c *Client) request(ctx context.Context, to ids.NodeID, req kmsg.Request) (kmsg.Response, *[]byte, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r, err := c.remote(to)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	x := newCall(req)
 	if err := r.put(x); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	select {
 	case <-x.done:
 	case <-ctx.Done():
 		r.abandon(x)
-		return nil, ctx.Err()
+		return nil, nil, ctx.Err()
 	}
 	if x.err != nil {
-		return nil, x.err
+		return nil, nil, x.err
 	}
 	resp := req.ResponseKind()
 	if err := resp.ReadFrom(x.answer); err != nil {
-		return nil, fmt.Errorf("%w: an answer that cannot be decoded: %w", ErrFrame, err)
+		return nil, nil, fmt.Errorf("%w: an answer that cannot be decoded: %w", ErrFrame, err)
 	}
-	return resp, nil
+	return resp, x.memory, nil
 }
 
 // remote returns what the client has of a node.

@@ -161,20 +161,28 @@ func (l *Links) Close() {
 	l.wg.Wait()
 }
 
+// receiveLength reads how many bytes the frame has that follows.
+func receiveLength(r io.Reader, limit int) (int, error) {
+	var length [4]byte
+	if _, err := io.ReadFull(r, length[:]); err != nil {
+		return 0, err // io.EOF between two frames
+	}
+	claimed := binary.BigEndian.Uint32(length[:])
+	if uint64(claimed) > uint64(limit) {
+		return 0, fmt.Errorf("%w: a frame of %d bytes, the limit is %d", ErrFrame, claimed, limit)
+	}
+	return int(claimed), nil
+}
+
 // growBytes is how much of a frame is believed before it has come.
 const growBytes = 1 << 20
 
 // receive reads a frame. Its memory grows as its bytes arrive.
 func receive(r io.Reader, limit int) ([]byte, error) {
-	var length [4]byte
-	if _, err := io.ReadFull(r, length[:]); err != nil {
-		return nil, err // io.EOF between two frames
+	n, err := receiveLength(r, limit)
+	if err != nil {
+		return nil, err
 	}
-	claimed := binary.BigEndian.Uint32(length[:])
-	if uint64(claimed) > uint64(limit) {
-		return nil, fmt.Errorf("%w: a frame of %d bytes, the limit is %d", ErrFrame, claimed, limit)
-	}
-	n := int(claimed)
 	frame := make([]byte, 0, min(n, growBytes))
 	for len(frame) < n {
 		more := min(n-len(frame), max(len(frame), growBytes))

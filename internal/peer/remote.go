@@ -36,7 +36,8 @@ type call struct {
 
 	// done is closed once one of the others is set.
 	done   chan struct{}
-	answer []byte // without its header
+	answer []byte  // without its header
+	memory *[]byte // that the answer is in, where it can be used again
 	err    error
 }
 
@@ -48,14 +49,14 @@ func newCall(req kmsg.Request) *call {
 	return x
 }
 
-func (x *call) finish(answer []byte, err error) {
-	x.answer, x.err = answer, err
+func (x *call) finish(answer []byte, memory *[]byte, err error) {
+	x.answer, x.memory, x.err = answer, memory, err
 	close(x.done)
 }
 
 func fail(calls []*call, err error) {
 	for _, x := range calls {
-		x.finish(nil, err)
+		x.finish(nil, nil, err)
 	}
 }
 
@@ -247,11 +248,11 @@ func (r *remote) connect(ctx context.Context) error {
 func (r *remote) takeAnswers(conn *answering) error {
 	in := bufio.NewReaderSize(conn, answerBufferBytes)
 	for {
-		frame, err := receive(in, r.client.cfg.ResponseBytesMax)
+		frame, memory, err := receiveAnswer(in, r.client.cfg.ResponseBytesMax)
 		if err != nil {
 			return err
 		}
-		if err := r.answered(frame); err != nil {
+		if err := r.answered(frame, memory); err != nil {
 			return err
 		}
 		if !conn.answered.Load() {
@@ -262,7 +263,7 @@ func (r *remote) takeAnswers(conn *answering) error {
 }
 
 // answered finishes the request that a frame answers, the oldest that was sent.
-func (r *remote) answered(frame []byte) error {
+func (r *remote) answered(frame []byte, memory *[]byte) error {
 	x := r.oldest()
 	if x == nil {
 		return fmt.Errorf("%w: an answer to no request", ErrFrame)
@@ -275,7 +276,7 @@ func (r *remote) answered(frame []byte) error {
 		return fmt.Errorf("%w: the answer to request %d where that to %d was due", ErrFrame, id, x.correlationID)
 	}
 	r.pop()
-	x.finish(body, nil)
+	x.finish(body, memory, nil)
 	return nil
 }
 

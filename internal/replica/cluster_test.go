@@ -226,8 +226,14 @@ func (m *member) AlterPartition(_ context.Context, req *kmsg.AlterPartitionReque
 	return resp, nil
 }
 
-// Request implements Requester: the other table answers, without sessions.
-func (m *member) Request(ctx context.Context, to ids.NodeID, req kmsg.Request) (kmsg.Response, error) {
+// RequestLent implements Requester.
+func (m *member) RequestLent(ctx context.Context, to ids.NodeID, req kmsg.Request) (kmsg.Response, func(), error) {
+	resp, err := m.request(ctx, to, req)
+	return resp, func() {}, err
+}
+
+// request has the other table answer, without sessions.
+func (m *member) request(ctx context.Context, to ids.NodeID, req kmsg.Request) (kmsg.Response, error) {
 	c := m.cluster
 	c.mu.Lock()
 	cut := c.mu.cut[m.node] || c.mu.cut[to]

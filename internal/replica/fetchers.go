@@ -14,9 +14,9 @@ import (
 	"github.com/moldau/moldau/internal/partition"
 )
 
-// Requester sends a request to another node; *peer.Client does.
+// Requester sends a request to another node; *peer.Client does. The answer is the caller's until it calls release, once.
 type Requester interface {
-	Request(ctx context.Context, to ids.NodeID, req kmsg.Request) (kmsg.Response, error)
+	RequestLent(ctx context.Context, to ids.NodeID, req kmsg.Request) (resp kmsg.Response, release func(), err error)
 }
 
 // FetchersConfig is what Fetchers need.
@@ -152,7 +152,7 @@ func (l *leaderFetch) run() {
 			l.rest(wait)
 			continue
 		}
-		resp, err := f.cfg.Requester.Request(f.ctx, l.leader, req)
+		resp, release, err := f.cfg.Requester.RequestLent(f.ctx, l.leader, req)
 		if f.ctx.Err() != nil {
 			return
 		}
@@ -167,6 +167,7 @@ func (l *leaderFetch) run() {
 			continue
 		}
 		l.carryOut(answer)
+		release()
 	}
 }
 
