@@ -105,6 +105,22 @@ func (ld *loader) trustIndexes(s *segment, below ids.Offset) (int64, error) {
 	return ld.resumeAt(s, sc, e, below)
 }
 
+// indexedBelow returns the offset below which both indexes of a segment that reaches the recovery point can be
+// believed. Until it is sealed and synced, a crash may take entries of one that the other still has, and an entry of
+// the offset index does not tell the largest timestamp up to there.
+func (ld *loader) indexedBelow(s *segment) (ids.Offset, error) {
+	recovery := ld.opts.recoveryPoint
+	if s.indexMissing {
+		return recovery, nil
+	}
+	n, err := s.leadingTimes(ld.log.env.files, int64(recovery-s.base))
+	if err != nil || n == 0 {
+		return s.base, err
+	}
+	t, err := s.timeEntryAt(ld.log.env.files, n-1)
+	return s.base + ids.Offset(t.relOffset) + 1, err
+}
+
 // resumeAt makes the segment's state that behind the batch of offset index entry e.
 func (ld *loader) resumeAt(s *segment, sc *headerScan, e offsetEntry, below ids.Offset) (int64, error) {
 	head, err := sc.header(int64(e.position))
@@ -185,7 +201,11 @@ func (ld *loader) recoverSegment(s *segment, last bool) (end int64, err error) {
 	recovery := ld.opts.recoveryPoint
 	var pos int64
 	if s.base < recovery {
-		if pos, err = ld.trustIndexes(s, recovery); err == nil {
+		below, err := ld.indexedBelow(s)
+		if err == nil {
+			pos, err = ld.trustIndexes(s, below)
+		}
+		if err == nil {
 			pos, err = ld.scanHeaders(s, pos, recovery)
 		}
 		if err != nil {

@@ -39,3 +39,41 @@ func TestRecoveryPointHasItsIndexesNamed(t *testing.T) {
 		}
 	}
 }
+
+// The entries of the two indexes of a segment that was not synced can be lost apart: a time index that ends before the
+// offset index does says nothing of the batches between.
+func TestTimeIndexThatEndsBeforeTheOffsetIndex(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.IndexIntervalBytes = 0
+	const batches = 8
+	for kept := range batches {
+		mem := vfs.NewMem()
+		env := newTestEnv(t, mem)
+		l := env.create(cfg)
+		for i := range batches {
+			mustAppend(t, l, batch(int64(1000+i), 1, 10))
+		}
+		rolling := cfg
+		rolling.SegmentBytes = 1
+		l.SetConfig(rolling)
+		mustAppend(t, l, batch(500, 1, 10))
+		if _, err := l.syncFiles(); err != nil {
+			t.Fatal(err)
+		}
+		times, err := mem.OpenExisting(l.dir + "/" + segmentFileName(0, timeIndexSuffix))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := times.Truncate(int64(kept * timeEntryBytes)); err != nil {
+			t.Fatal(err)
+		}
+		env.recovery = batches
+		l = env.mustOpen(cfg, false)
+		for i := range batches {
+			off, _, _, found, err := l.OffsetForTimestamp(int64(1000+i), l.EndOffset())
+			if err != nil || !found || off != ids.Offset(i) {
+				t.Errorf("%d entries left: time %d is found at %d, %v, %v", kept, 1000+i, off, found, err)
+			}
+		}
+	}
+}
