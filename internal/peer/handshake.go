@@ -83,11 +83,12 @@ func newNonce() (n [nonceBytes]byte) {
 // Dialer is the side that has opened the connection.
 type Dialer struct {
 	local Local
-	want  ids.NodeID
+	want  ids.NodeID // negative: whoever answers
 	hello []byte
 }
 
-// NewDialer begins a handshake with the node that is expected at the other end.
+// NewDialer begins a handshake with the node that is expected at the other end; a negative id stands for an address
+// of which nobody has said whose it is.
 func NewDialer(local Local, want ids.NodeID, channel Channel) *Dialer {
 	h := hello{
 		versionMin: versionMin, versionMax: versionMax, channel: channel, secret: !local.Secret.IsZero(),
@@ -115,7 +116,7 @@ func (d *Dialer) Challenge(body []byte) (proof []byte, acceptor Identity, err er
 	if err := d.local.suits(&c.identity, c.secret); err != nil {
 		return nil, Identity{}, err
 	}
-	if c.identity.Node != d.want {
+	if d.want >= 0 && c.identity.Node != d.want {
 		return nil, Identity{}, fmt.Errorf("%w: node %d was dialled and node %d answers; one of them advertises a wrong address", ErrWrongNode, d.want, c.identity.Node)
 	}
 	open := c.encodeOpen()

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/moldau/moldau/internal/ids"
-	"github.com/moldau/moldau/internal/record"
 	"github.com/moldau/moldau/internal/vfs"
 )
 
@@ -207,77 +206,5 @@ func TestReadIndexOfASoleVoter(t *testing.T) {
 	m.waitApplied(t, n, 1)
 	if err := n.ReadIndex(t.Context()); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// Who follows through Read gets every committed entry, or the snapshot in the place of those that are gone,
-// and nothing that is not committed.
-func TestReadableLog(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		tr := newTrio(t)
-		tr.decide(0, 100, 0, 1, 2)
-		for i, n := range tr.nodes {
-			if got := follow(t, n); !slices.Equal(got, tr.machines[i].state()) {
-				t.Errorf("node %d: %q", i, got)
-			}
-		}
-		leader, epoch := tr.leader()
-		for _, other := range except([]int{leader}) {
-			tr.nodes[other].Stop()
-		}
-		propose(t, tr.nodes[leader], epoch, "never decided")
-		synctest.Wait()
-		if s := tr.nodes[leader].Status(); s.LogEnd <= s.HighWatermark {
-			t.Fatalf("%+v", s)
-		}
-		if got := follow(t, tr.nodes[leader]); len(got) != 100 {
-			t.Errorf("%d changes are read, 100 are decided", len(got))
-		}
-		if _, err := tr.nodes[leader].Read(0); err == nil {
-			t.Error("offset 0 is read")
-		}
-	})
-}
-
-// follow reads a log from its beginning to its end.
-func follow(t *testing.T, l ReadableLog) (changes []string) {
-	t.Helper()
-	m := newMachine()
-	for next := ids.Offset(1); ; {
-		tail, err := l.Read(next)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if tail.Snapshot != nil {
-			s, err := decodeSnapshot(tail.Snapshot)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := m.Restore(0, 0, s.data); err != nil {
-				t.Fatal(err)
-			}
-			next = ids.Offset(s.Index + 1)
-			continue
-		}
-		if len(tail.Batches) == 0 {
-			return m.state()
-		}
-		for rest := tail.Batches; len(rest) > 0; {
-			var b record.Batch
-			if b, rest, err = record.First(rest); err != nil {
-				t.Fatal(err)
-			}
-			if b.BaseOffset() != next || uint64(next) > tail.Commit {
-				t.Fatalf("entry %d, due was %d, commit %d", b.BaseOffset(), next, tail.Commit)
-			}
-			e, _, err := readEntry(b)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if c := committedEntry(e); c.Kind == kindDecision {
-				_ = m.Apply(next, 0, c.Data)
-			}
-			next++
-		}
 	}
 }

@@ -89,6 +89,7 @@ type StateMachine interface {
 // Status is the quorum as this node knows it. Ends are exclusive.
 type Status struct {
 	Leader        ids.NodeID // NoNode where none is known
+	LeaderAt      string     // where it is reached, HOST:PORT; "" where that is not known
 	Epoch         ids.LeaderEpoch
 	HighWatermark ids.Offset // what is below is committed
 	LogStart      ids.Offset

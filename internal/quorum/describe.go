@@ -13,7 +13,7 @@ type Description struct {
 	Status
 	ClusterID string    // "" before the quorum has been founded, and of a quorum of one
 	Voters    []Replica // by node id
-	Observers []Replica // admitted, and not voting yet
+	Observers []Replica // admitted and not voting yet, or following without a vote
 }
 
 // Replica is a member's log.
@@ -123,6 +123,10 @@ func (n *Node) tell() {
 		if v.Node == n.cfg.NodeID {
 			v.Heard = now
 		}
+	}
+	if d.Leader == n.cfg.NodeID {
+		d.Observers = append(d.Observers, n.observing(now)...)
+		slices.SortFunc(d.Observers, func(a, b Replica) int { return int(a.Node) - int(b.Node) })
 	}
 	for _, answer := range curious {
 		answer <- d

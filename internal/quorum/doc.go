@@ -21,10 +21,13 @@
 // The only voter of its quorum needs no clock: it campaigns at once, and nothing it waits for
 // depends on time.
 //
+// Who has no vote follows the committed log as an Observer: it fetches it from the leader (Node.Fetch, Node.FetchSnapshot). What it
+// asks and takes is decided by a pursuit, which is pure; it has no disk.
+//
 // Goroutines: Member has none, and reads the clock for nothing but the timestamps of batches, so that
 // package sim/cluster runs a whole quorum in one goroutine. Node drives a Member in Node.run, from Start to Stop or
-// failure: it alone calls Member, the disk (but for Read) and the StateMachine. Locks: Node.mu, a leaf, never held across a
-// call to any of these. Network, the Transport over connections between nodes, has the goroutines of its peer.Links and
+// failure: it alone calls Member, the disk (but for Fetch and FetchSnapshot) and the StateMachine. Observer.run does so for an
+// Observer. Locks: Node.mu and Observer.mu, leaves, never held across a call to any of these. Network, the Transport over connections between nodes, has the goroutines of its peer.Links and
 // Network.mu, a leaf.
 //
 // Kafka counterpart: KafkaRaftClient, RaftLog, QuorumStateStore, VoterSet and the snapshots of the raft module.

@@ -315,6 +315,12 @@ func (m *Member) Status() Status {
 		s.SnapshotEnd = ids.Offset(m.newest.Index + 1)
 	}
 	s.Leader = m.leader()
+	switch {
+	case m.leading != 0:
+		s.LeaderAt = m.cfg.Endpoint
+	case s.Leader != ids.NoNode && m.core != nil:
+		s.LeaderAt = m.members.Peers[m.core.Leader()].Endpoint
+	}
 	return s
 }
 

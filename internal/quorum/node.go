@@ -36,7 +36,9 @@ type Node struct {
 		err        error           // why run is over, nil after Stop
 		status     Status
 		readable   readable
-		readers    []chan<- struct{} // whose read has not been asked for
+		moved      chan struct{}         // closed when leader or high watermark of status change; nil while nobody watches
+		observers  map[Identity]observed // of a leader
+		readers    []chan<- struct{}     // whose read has not been asked for
 		curious    []chan<- Description
 	}
 }

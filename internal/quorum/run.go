@@ -37,7 +37,9 @@ func (n *Node) end(err error) {
 	n.mu.Lock()
 	n.mu.over, n.mu.epoch = true, ids.NoLeaderEpoch
 	n.mu.queue, n.mu.queueBytes, n.mu.readers, n.mu.curious = nil, 0, nil, nil
-	n.mu.status.Leader = ids.NoNode
+	s := n.mu.status
+	s.Leader = ids.NoNode
+	n.setStatusLocked(s)
 	n.mu.Unlock()
 	err = errors.Join(err, n.member.Close())
 	n.mu.Lock()
@@ -196,10 +198,13 @@ func (n *Node) leaderChanged(leading bool, epoch ids.LeaderEpoch) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.mu.queue, n.mu.queueBytes = nil, 0 // proposals of another epoch
-	n.mu.epoch, n.mu.status.Leader = ids.NoLeaderEpoch, ids.NoNode
+	n.mu.observers = nil
+	s := n.mu.status
+	n.mu.epoch, s.Leader, s.LeaderAt = ids.NoLeaderEpoch, ids.NoNode, ""
 	if leading && !n.mu.over {
-		n.mu.epoch, n.mu.status.Leader = epoch, n.cfg.NodeID
+		n.mu.epoch, s.Leader, s.LeaderAt = epoch, n.cfg.NodeID, n.cfg.Endpoint
 	}
+	n.setStatusLocked(s)
 }
 
 // noteStatus publishes what Status and Read return.
@@ -207,7 +212,8 @@ func (n *Node) noteStatus() {
 	s, r := n.member.Status(), n.member.readable()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.mu.status, n.mu.readable = s, r
+	n.mu.readable = r // before anybody is told
+	n.setStatusLocked(s)
 }
 
 // workWithRoom repeats what a full disk has refused until there is room again or the node is stopped.
