@@ -36,13 +36,17 @@ func Adopt(ctx context.Context, cfg *config.Broker, deps Deps, dir string) ([]Ad
 }
 
 func (b *Broker) adopt(ctx context.Context, dir string) ([]Adopted, error) {
-	if !b.alone() {
+	switch {
+	case b.cfg.Lone():
+	case len(b.cfg.Voters) > 1:
 		return nil, fmt.Errorf("topics are adopted on a lone node, and controller.quorum.voters names %d", len(b.cfg.Voters))
+	default:
+		return nil, fmt.Errorf("topics are adopted on a lone node, and process.roles is %s", b.cfg.Roles)
 	}
 	if !slices.ContainsFunc(b.cfg.LogDirs, func(d string) bool { return samePath(d, dir) }) {
 		return nil, fmt.Errorf("%s is none of log.dirs=%s: copy the partition directories into one of these first", dir, strings.Join(b.cfg.LogDirs, ","))
 	}
-	for _, step := range []func(context.Context) error{b.open, b.join, b.register, b.unfence} {
+	for _, step := range []func(context.Context) error{b.open, b.join, b.belong, b.register, b.unfence} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}

@@ -34,7 +34,18 @@ type Deps struct {
 	Logger *slog.Logger
 }
 
-// Broker is one node. Its methods belong to one goroutine, but for Addr and Failed.
+// following is how a node has the committed metadata: as a voter of the quorum, or as an observer.
+type following interface {
+	Start()
+	Stop()
+	Done() <-chan struct{}
+	Err() error
+	Status() quorum.Status
+	ReadIndex(context.Context) error
+	Describe(context.Context) (quorum.Description, error)
+}
+
+// Broker is one node: a broker, a controller or both. Its methods belong to one goroutine, but for Addr and Failed.
 type Broker struct {
 	cfg  *config.Broker
 	deps Deps
@@ -50,9 +61,10 @@ type Broker struct {
 	controller   *controller.Controller
 	lifecycle    *lifecycle
 	coordinators *coordinators
-	quorum       *quorum.Node
+	quorum       following
+	voter        *quorum.Node // quorum of a controller, nil on other nodes
 	nodes        *nodes       // nil on a lone node
-	replication  *replication // nil on a lone node
+	replication  *replication // nil on a lone node, and on one that is no broker
 	handlers     *handler.Handlers
 	forward      *forwarder
 	server       *server.Server
@@ -69,20 +81,21 @@ func New(cfg *config.Broker, deps Deps) (*Broker, error) {
 		return nil, errors.New("a broker needs a file system, a way to listen and a logger")
 	}
 	b := &Broker{cfg: cfg, deps: deps, newCluster: ids.NewUUID().String(), failed: make(chan error, 1)}
-	if !b.alone() && deps.Dial == nil {
-		return nil, errors.New("a broker of a quorum of several voters needs a way to dial")
+	if !cfg.Lone() && deps.Dial == nil {
+		return nil, errors.New("a node that is not its whole cluster needs a way to dial")
 	}
 	return b, nil
 }
 
-// alone tells whether this node is the only voter of its quorum.
-func (b *Broker) alone() bool { return len(b.cfg.Voters) == 1 }
-
-// Start starts the node and returns once it serves clients. Addresses are taken before
-// any file is touched, so that a port in use leaves the data as it was. After an error
-// everything that was started is stopped again.
+// Start starts the node and returns once it serves clients, or, as a controller alone, once the quorum decides. Addresses
+// are taken before any file is touched, so that a port in use leaves the data as it was. After an error everything that
+// was started is stopped again.
 func (b *Broker) Start(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{b.listen, b.open, b.join, b.register, b.settle, b.unfence, b.accept, b.mayLeave} {
+	steps := []func(context.Context) error{b.listen, b.open, b.join, b.belong}
+	if b.cfg.Roles.Broker {
+		steps = append(steps, b.register, b.settle, b.unfence, b.accept, b.mayLeave)
+	}
+	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return errors.Join(err, b.Stop(context.WithoutCancel(ctx)))
 		}
@@ -113,11 +126,16 @@ func (b *Broker) fail(err error) {
 	}
 }
 
-// Addr is the address of the first listener for clients.
-func (b *Broker) Addr() string { return b.listeners[0].Addr().String() }
+// Addr is the address of the first listener for clients; of a controller alone, of the first one for nodes.
+func (b *Broker) Addr() string {
+	if !b.cfg.Roles.Broker {
+		return b.forNodes[0].Addr().String()
+	}
+	return b.listeners[0].Addr().String()
+}
 
 func (b *Broker) listen(context.Context) (err error) {
-	if b.listeners, err = b.listenAt(b.cfg.Listeners); err != nil || b.alone() {
+	if b.listeners, err = b.listenAt(b.cfg.Listeners); err != nil || b.cfg.Lone() {
 		return err
 	}
 	b.forNodes, err = b.listenAt(b.cfg.ControllerListeners)
@@ -170,7 +188,10 @@ func (b *Broker) open(context.Context) error {
 
 // checkMetadata refuses to start on a damaged metadata log while no file of a partition has been touched.
 func (b *Broker) checkMetadata(directory ids.DirectoryID) error {
-	if directory.IsZero() && !b.alone() {
+	switch {
+	case !b.cfg.Roles.Controller:
+		return nil
+	case directory.IsZero() && !b.cfg.SoleVoter():
 		return nil // a directory without an id is a new one, and the quorum knows how to take that
 	}
 	return quorum.Check(b.quorumConfig(directory))
@@ -193,11 +214,11 @@ func (b *Broker) quorumConfig(directory ids.DirectoryID) quorum.Config {
 // reservedBytes is what each data directory keeps in reserve for the day when its disk is full.
 const reservedBytes = 16 << 20
 
-// dirFailed is told of a data directory that went offline. The metadata lives in one of
-// them; without that one the node cannot go on.
+// dirFailed is told of a data directory that went offline. The metadata of a controller lives in one
+// of them; without that one the node cannot go on.
 func (b *Broker) dirFailed(dir string, id ids.DirectoryID, err error) {
 	b.deps.Logger.Error("data directory is offline", "dir", dir, "directory_id", id.String(), "err", err)
-	if dir == b.cfg.MetadataLogDir {
+	if dir == b.cfg.MetadataLogDir && b.cfg.Roles.Controller {
 		b.fail(fmt.Errorf("the directory of the metadata log, %s, is offline: %w", dir, err))
 	}
 }
@@ -207,47 +228,60 @@ func (b *Broker) join(ctx context.Context) error {
 	proposals := &proposer{}
 	b.current.Store(b.cfg)
 	b.metadata = newMetadataLog(b.cfg.NodeID, b.deps.Logger)
-	var transport quorum.Transport // of several voters
-	if !b.alone() {
+	if !b.cfg.Lone() {
 		b.nodes = newNodes(b.cfg, b.deps, b.identity)
 		b.onStop(func(context.Context) error { b.nodes.close(); return nil })
-		transport = b.nodes.network
-		b.replicate()
+		if b.cfg.Roles.Broker {
+			b.replicate()
+		}
 	}
 	b.follow(proposals)
-	node, err := quorum.Open(b.quorumConfig(b.store.MetadataDirectory()), b.metadata, transport)
-	if err != nil {
+	if err := b.openQuorum(proposals); err != nil {
 		return err
 	}
-	b.quorum = node
-	proposals.node = node
 	b.serveRequests()
 	if err := b.serveNodes(); err != nil {
-		node.Stop()
+		b.quorum.Stop()
 		return err
 	}
-	node.Start()
-	b.onStop(func(context.Context) error { node.Stop(); return nil })
+	b.quorum.Start()
+	b.onStop(func(context.Context) error { b.quorum.Stop(); return nil })
 	b.watch.Go(func() {
-		<-node.Done()
-		if err := node.Err(); err != nil {
+		<-b.quorum.Done()
+		if err := b.quorum.Err(); err != nil {
 			b.fail(fmt.Errorf("metadata quorum: %w", err))
 		}
 	})
 	return nil
 }
 
-// follow makes everything that follows the metadata.
+// openQuorum makes this node's part in the quorum: a controller has a vote, a broker alone observes.
+func (b *Broker) openQuorum(proposals *proposer) error {
+	if !b.cfg.Roles.Controller {
+		b.quorum = quorum.NewObserver(quorum.ObserverConfig{
+			Self:        quorum.Identity{Node: b.cfg.NodeID, Directory: b.store.MetadataDirectory()},
+			Controllers: b.nodes.controllers,
+			Ask:         b.nodes.metadata.Request,
+			AskNow:      b.nodes.heartbeats.Request,
+			LeaderFound: b.nodes.leaderFound,
+			Logger:      b.deps.Logger,
+		}, b.metadata)
+		return nil
+	}
+	var transport quorum.Transport // of several voters
+	if b.nodes != nil && b.nodes.network != nil {
+		transport = b.nodes.network
+	}
+	node, err := quorum.Open(b.quorumConfig(b.store.MetadataDirectory()), b.metadata, transport)
+	if err != nil {
+		return err
+	}
+	b.quorum, b.voter, proposals.node = node, node, node
+	return nil
+}
+
+// follow makes everything that follows the metadata. The controller of a broker alone never decides.
 func (b *Broker) follow(proposals *proposer) {
-	table := replica.Config{Node: b.cfg.NodeID, Logs: b.store, Settings: b.settings, Logger: b.deps.Logger}
-	if r := b.replication; r != nil {
-		table.Peers = partition.Peers{Standing: b.metadata.standing, ISRWanted: r.isr.Want}
-		table.Followers = r.fetchers
-	}
-	b.table = replica.NewTable(table)
-	if r := b.replication; r != nil {
-		r.isr.Start(b.table)
-	}
 	b.controller = controller.New(controller.Config{
 		CoreConfig: controller.CoreConfig{
 			NumPartitions:     b.cfg.NumPartitions,
@@ -263,24 +297,38 @@ func (b *Broker) follow(proposals *proposer) {
 		Schema: config.NewSchema(b.current.Load),
 		Logger: b.deps.Logger,
 	})
-	b.mover = replica.NewMover(b.table, b.store, b.deps.Logger)
-	b.onStop(func(context.Context) error { b.mover.Stop(); return nil })
-	b.coordinators = newCoordinators(b.cfg.NodeID, b.table, b.current.Load, b.metadata.Image, b.deps.Logger)
-	b.onStop(func(context.Context) error { b.coordinators.groups.Stop(); return nil })
-	b.metadata.followers = followers{
-		configs: b, partitions: b.table, coordinators: b.coordinators, controller: b.controller,
-		elected: b.probeBrokers, brokers: b.brokersChanged,
+	b.metadata.followers = followers{configs: b, controller: b.controller, elected: b.probeBrokers, brokers: b.brokersChanged}
+	if b.cfg.Roles.Broker {
+		b.followPartitions()
 	}
 	b.controller.Start()
 	b.onStop(func(context.Context) error { b.controller.Stop(); return nil })
 }
 
+// followPartitions makes what a broker has: partitions, and coordinators on them.
+func (b *Broker) followPartitions() {
+	table := replica.Config{Node: b.cfg.NodeID, Logs: b.store, Settings: b.settings, Logger: b.deps.Logger}
+	if r := b.replication; r != nil {
+		table.Peers = partition.Peers{Standing: b.metadata.standing, ISRWanted: r.isr.Want}
+		table.Followers = r.fetchers
+	}
+	b.table = replica.NewTable(table)
+	if r := b.replication; r != nil {
+		r.isr.Start(b.table)
+	}
+	b.mover = replica.NewMover(b.table, b.store, b.deps.Logger)
+	b.onStop(func(context.Context) error { b.mover.Stop(); return nil })
+	b.coordinators = newCoordinators(b.cfg.NodeID, b.table, b.current.Load, b.metadata.Image, b.deps.Logger)
+	b.onStop(func(context.Context) error { b.coordinators.groups.Stop(); return nil })
+	b.metadata.followers.partitions, b.metadata.followers.coordinators = b.table, b.coordinators
+}
+
 // founding says what a cluster is called that this node is the first to decide for, and who its voters are.
 func (b *Broker) founding() (clusterID string, voters []metadata.Voter) {
-	if b.alone() {
+	if b.cfg.SoleVoter() {
 		return b.clusterID(), []metadata.Voter{{NodeID: b.cfg.NodeID, DirectoryID: b.store.MetadataDirectory()}}
 	}
-	d, err := b.quorum.Describe(context.Background())
+	d, err := b.voter.Describe(context.Background())
 	if err != nil {
 		return "", nil // the quorum has stopped
 	}
@@ -355,28 +403,28 @@ func (b *Broker) settle(context.Context) error {
 
 // serveRequests makes what answers requests, of clients and of nodes.
 func (b *Broker) serveRequests() {
-	b.forward = &forwarder{
-		node: b.cfg.NodeID, local: b.controller, leader: func() ids.NodeID { return b.quorum.Status().Leader },
-		seen: b.quorum.ReadIndex, logger: b.deps.Logger,
-	}
-	if b.nodes != nil {
-		b.forward.ask = b.nodes.requests.Request
-	}
-	b.handlers = handler.New(handler.Deps{
+	deps := handler.Deps{
 		Node:            b.cfg.NodeID,
 		Image:           b.metadata.Image,
-		Partitions:      located{b.table, b.metadata.Image},
-		LogDirs:         b.store,
-		MoveReplica:     b.mover.Move,
-		Controller:      b.forward,
+		Controller:      b.controller,
 		LocalController: b.controller,
 		Nodes:           b.controller,
-		Groups:          b.coordinators.groups,
 		Quorum:          b.quorum,
-		ToController:    b.forward.toController,
 		Config:          b.current.Load,
 		Logger:          b.deps.Logger,
-	})
+	}
+	if b.cfg.Roles.Broker {
+		b.forward = &forwarder{
+			node: b.cfg.NodeID, local: b.controller, leader: func() ids.NodeID { return b.quorum.Status().Leader },
+			seen: b.quorum.ReadIndex, logger: b.deps.Logger,
+		}
+		if b.nodes != nil {
+			b.forward.ask = b.nodes.requests.Request
+		}
+		deps.Partitions, deps.LogDirs, deps.MoveReplica = located{b.table, b.metadata.Image}, b.store, b.mover.Move
+		deps.Controller, deps.ToController, deps.Groups = b.forward, b.forward.toController, b.coordinators.groups
+	}
+	b.handlers = handler.New(deps)
 	b.onStop(func(context.Context) error { b.handlers.Stop(); return nil })
 }
 
@@ -389,12 +437,14 @@ func (b *Broker) limits() server.Config {
 	return limits
 }
 
-// serveNodes serves the other nodes, with a memory of their own.
+// serveNodes has a controller serve the other nodes, with a memory of their own.
 func (b *Broker) serveNodes() error {
-	if b.alone() {
+	if b.voter == nil || b.nodes == nil {
 		return nil
 	}
-	srv, err := server.New(server.DefaultConfig(), server.Deps{Handler: b.handlers, Peers: b.nodes, NodeGone: b.nodeGone, Logger: b.deps.Logger})
+	srv, err := server.New(server.DefaultConfig(), server.Deps{
+		Handler: handler.NewControllers(b.handlers, b.voter), Peers: b.nodes, NodeGone: b.nodeGone, Logger: b.deps.Logger,
+	})
 	if err != nil {
 		return err
 	}
@@ -405,7 +455,7 @@ func (b *Broker) serveNodes() error {
 		})
 	}
 	b.onStop(func(ctx context.Context) error {
-		b.nodes.network.Close() // its connections are the server's too
+		b.nodes.closeNetwork() // its connections are the server's too
 		err := srv.Stop(ctx)
 		serving.Wait()
 		return err

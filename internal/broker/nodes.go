@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -33,13 +34,21 @@ const (
 
 // nodes has the connections with the other nodes of the cluster, over the listeners of controllers.
 type nodes struct {
-	addresses map[ids.NodeID]string // by node, this one's left out
-	local     func() peer.Local
-	dialer    func(ctx context.Context, network, address string) (net.Conn, error)
-	network   *quorum.Network
-	refusals  refusals
-	// requests carries what is forwarded, and heartbeats what must not wait behind that.
-	requests, heartbeats *peer.Client
+	local    func() peer.Local
+	dialer   func(ctx context.Context, network, address string) (net.Conn, error)
+	network  *quorum.Network // nil on a node that is none of several voters
+	refusals refusals
+	// requests carries what is forwarded, heartbeats what must not wait behind that, metadata what waits for news.
+	requests, heartbeats, metadata *peer.Client
+
+	// controllers are those that a broker alone may ask. One that is known by its address alone has a negative id, as
+	// Kafka's clients call brokers of which they know no more.
+	controllers []ids.NodeID
+	reach       struct {
+		sync.Mutex                       // leaf
+		at         map[ids.NodeID]string // where controllers are, this node left out
+		found      map[ids.NodeID]bool   // in at, and not as configured
+	}
 
 	// probes look whether a node is still there; each has a goroutine.
 	probes struct {
@@ -49,15 +58,27 @@ type nodes struct {
 	}
 }
 
+// bootstrapIDs is where the ids of controllers begin, downwards, whose own is not known.
+const bootstrapIDs ids.NodeID = -2
+
 func newNodes(cfg *config.Broker, deps Deps, local func() peer.Local) *nodes {
-	n := &nodes{addresses: make(map[ids.NodeID]string), local: local, dialer: deps.Dial}
+	n := &nodes{local: local, dialer: deps.Dial}
+	n.reach.at, n.reach.found = make(map[ids.NodeID]string), make(map[ids.NodeID]bool)
 	for _, v := range cfg.Voters {
 		if v.ID != cfg.NodeID {
-			n.addresses[v.ID] = v.Address()
+			n.reach.at[v.ID] = v.Address()
+			n.controllers = append(n.controllers, v.ID)
 		}
 	}
-	n.network = quorum.NewNetwork(quorum.NetworkConfig{Local: local, Dial: n.dial, Logger: deps.Logger})
-	n.requests, n.heartbeats = n.newClient(deps), n.newClient(deps)
+	for i, address := range cfg.Bootstrap {
+		id := bootstrapIDs - ids.NodeID(i)
+		n.reach.at[id] = address
+		n.controllers = append(n.controllers, id)
+	}
+	if cfg.Roles.Controller && len(cfg.Voters) > 1 {
+		n.network = quorum.NewNetwork(quorum.NetworkConfig{Local: local, Dial: n.dial, Logger: deps.Logger})
+	}
+	n.requests, n.heartbeats, n.metadata = n.newClient(deps), n.newClient(deps), n.newClient(deps)
 	n.probes.ctx, n.probes.cancel = context.WithCancel(context.Background())
 	return n
 }
@@ -73,16 +94,50 @@ func (n *nodes) close() {
 	n.probes.cancel()
 	n.requests.Close()
 	n.heartbeats.Close()
-	n.network.Close()
+	n.metadata.Close()
+	n.closeNetwork()
 	n.probes.Wait()
 }
 
+func (n *nodes) closeNetwork() {
+	if n.network != nil {
+		n.network.Close()
+	}
+}
+
 func (n *nodes) dial(ctx context.Context, node ids.NodeID) (net.Conn, error) {
-	address, known := n.addresses[node]
+	address, known := n.address(node)
 	if !known {
 		return nil, fmt.Errorf("node %d is none of controller.quorum.voters", node)
 	}
 	return n.dialer(ctx, "tcp", address)
+}
+
+// address returns where a controller is reached.
+func (n *nodes) address(node ids.NodeID) (string, bool) {
+	n.reach.Lock()
+	defer n.reach.Unlock()
+	address, known := n.reach.at[node]
+	return address, known
+}
+
+// leaderFound notes where a leader is reached that is not configured: where it has answered, and otherwise where the
+// controller that was asked says so.
+func (n *nodes) leaderFound(leader ids.NodeID, at string, answered ids.NodeID) {
+	n.reach.Lock()
+	defer n.reach.Unlock()
+	if _, known := n.reach.at[leader]; known && !n.reach.found[leader] {
+		return
+	}
+	switch {
+	case answered == leader:
+		return
+	case answered != ids.NoNode:
+		at = n.reach.at[answered]
+	case at == "":
+		return
+	}
+	n.reach.at[leader], n.reach.found[leader] = at, true
 }
 
 // Admit implements server.Peers. A node that is refused comes back several times a second: one line says why, now and then.
@@ -95,13 +150,10 @@ func (n *nodes) Admit(nc net.Conn, _ string, hello []byte) (from peer.Identity, 
 }
 
 func (n *nodes) admit(nc net.Conn, hello []byte) (from peer.Identity, served bool, err error) {
-	if channel, ok := peer.HelloChannel(hello); ok && channel == peer.ChannelQuorum {
+	if channel, ok := peer.HelloChannel(hello); ok && channel == peer.ChannelQuorum && n.network != nil {
 		return peer.Identity{}, true, n.network.Serve(nc, hello)
 	}
 	from, _, err = peer.Accept(nc, hello, n.local(), func(who peer.Identity, channel peer.Channel) error {
-		if _, known := n.addresses[who.Node]; !known {
-			return fmt.Errorf("%w: node %d is none of controller.quorum.voters here", peer.ErrWrongNode, who.Node)
-		}
 		if channel != peer.ChannelBroker {
 			return fmt.Errorf("%w: channel %d is not served here", peer.ErrFrame, channel)
 		}
@@ -139,12 +191,12 @@ func (r *refusals) told(why error) bool {
 }
 
 // probe calls gone if a node cannot be reached for goneAfter. One that hangs can: its heartbeats tell.
-func (n *nodes) probe(node ids.NodeID, gone func()) {
+func (n *nodes) probe(address string, gone func()) {
 	if n.probes.ctx.Err() != nil {
 		return
 	}
 	n.probes.Go(func() {
-		for began := time.Now(); !n.answers(node); {
+		for began := time.Now(); !n.answers(address); {
 			if n.probes.ctx.Err() != nil {
 				return
 			}
@@ -158,10 +210,10 @@ func (n *nodes) probe(node ids.NodeID, gone func()) {
 }
 
 // answers tells whether a node takes a connection and keeps it: one whose process is ending takes it and drops it.
-func (n *nodes) answers(node ids.NodeID) bool {
+func (n *nodes) answers(address string) bool {
 	ctx, cancel := context.WithTimeout(n.probes.ctx, goneAfter)
 	defer cancel()
-	conn, err := n.dial(ctx, node)
+	conn, err := n.dialer(ctx, "tcp", address)
 	if err != nil {
 		return false
 	}
@@ -169,7 +221,7 @@ func (n *nodes) answers(node ids.NodeID) bool {
 	if err := conn.SetReadDeadline(time.Now().Add(keptFor)); err != nil {
 		return false
 	}
-	_, err = conn.Read(make([]byte, 1)) // a node says nothing before it has got a hello
+	_, err = conn.Read(make([]byte, 1)) // a node says nothing before it has got a hello or a request
 	return errors.Is(err, os.ErrDeadlineExceeded)
 }
 
@@ -195,14 +247,24 @@ func (b *Broker) identity() peer.Local {
 	}
 }
 
-// controllerEndpoint is where the other voters reach this node, "" on a lone one.
+// controllerEndpoint is where the other nodes reach this controller, "" on a lone one.
 func (b *Broker) controllerEndpoint() string {
 	for _, v := range b.cfg.Voters {
 		if v.ID == b.cfg.NodeID && v.Host != "" {
 			return v.Address()
 		}
 	}
-	return ""
+	if len(b.forNodes) == 0 {
+		return ""
+	}
+	l := b.cfg.ControllerListeners[0]
+	if ip := net.ParseIP(l.Host); l.Host == "" || ip.IsUnspecified() {
+		l.Host = hostname()
+	}
+	if tcp, ok := b.forNodes[0].Addr().(*net.TCPAddr); ok {
+		l.Port = int32(tcp.Port)
+	}
+	return l.Address()
 }
 
 // nodeGone looks whether a node is still there whose connection has ended.
@@ -221,11 +283,20 @@ func (b *Broker) probeBrokers(img *metadata.Image) {
 	}
 }
 
-// probeBroker has the controller fence a broker that cannot be reached, unless it registers anew meanwhile.
+// probeBroker has the controller fence a broker that cannot be reached, unless it registers anew meanwhile. One that is no
+// controller is reached where clients reach it.
 func (b *Broker) probeBroker(node ids.NodeID) {
 	registered, known := b.metadata.Image().Broker(node)
 	if !known || b.nodes == nil {
 		return
 	}
-	b.nodes.probe(node, func() { b.controller.BrokerGone(node, registered.Epoch) })
+	address, found := b.nodes.address(node)
+	if !found && len(registered.Endpoints) > 0 {
+		e := registered.Endpoints[0]
+		if named, ok := registered.Endpoint(b.cfg.InterBrokerListener); ok {
+			e = named
+		}
+		address = net.JoinHostPort(e.Host, strconv.Itoa(int(e.Port)))
+	}
+	b.nodes.probe(address, func() { b.controller.BrokerGone(node, registered.Epoch) })
 }

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"time"
 
@@ -15,13 +16,28 @@ import (
 // waitTold is how often a node that waits for the quorum says so.
 const waitTold = 5 * time.Second
 
-// register makes the node a broker of the cluster, fenced.
-func (b *Broker) register(ctx context.Context) error {
+// belong returns once the quorum decides. A controller alone then knows and keeps which cluster it is of.
+func (b *Broker) belong(ctx context.Context) error {
 	ctx, cancel := b.whileQuorum(ctx)
 	defer cancel()
 	if err := b.waitQuorum(ctx); err != nil {
 		return fmt.Errorf("the metadata quorum does not begin: %w", err)
 	}
+	if b.cfg.Roles.Broker {
+		return nil // its registration tells
+	}
+	for b.metadata.Image().ClusterID() == "" { // the first decision is on its way
+		if err := b.quorum.ReadIndex(ctx); err != nil {
+			return fmt.Errorf("the metadata quorum decides nothing: %w", err)
+		}
+	}
+	return b.store.SetClusterID(b.metadata.Image().ClusterID())
+}
+
+// register makes the node a broker of the cluster, fenced.
+func (b *Broker) register(ctx context.Context) error {
+	ctx, cancel := b.whileQuorum(ctx)
+	defer cancel()
 	to := *b.forward
 	if to.seen = nil; b.nodes != nil {
 		to.ask = b.nodes.heartbeats.Request
@@ -63,7 +79,7 @@ func (b *Broker) waitQuorum(ctx context.Context) error {
 	defer told.Stop()
 	done := make(chan error, 1)
 	go func() {
-		if b.alone() {
+		if b.cfg.SoleVoter() {
 			done <- b.controller.WaitReady(ctx)
 		} else {
 			done <- b.quorum.ReadIndex(ctx)
@@ -77,9 +93,17 @@ func (b *Broker) waitQuorum(ctx context.Context) error {
 			}
 			return err
 		case <-told.C:
-			b.deps.Logger.Info("waiting for the metadata quorum: a majority of its voters has to run, and at its first start all of them", "voters", b.cfg.Voters)
+			b.deps.Logger.Info("waiting for the metadata quorum: a majority of its voters has to run, and at its first start all of them", b.controllersTold())
 		}
 	}
+}
+
+// controllersTold is what this node was told of the controllers.
+func (b *Broker) controllersTold() slog.Attr {
+	if len(b.cfg.Bootstrap) > 0 {
+		return slog.Any("controllers", b.cfg.Bootstrap)
+	}
+	return slog.Any("voters", b.cfg.Voters)
 }
 
 // waitRegistered returns once this node's own image has its registration: then it has opened its partitions.
@@ -126,7 +150,7 @@ func (b *Broker) unfence(ctx context.Context) error {
 
 // mayLeave has Stop begin with handing over, while clients are still served.
 func (b *Broker) mayLeave(context.Context) error {
-	if !b.alone() {
+	if !b.cfg.Lone() {
 		b.onStop(func(ctx context.Context) error {
 			b.lifecycle.stop()
 			b.lifecycle.handOver(ctx)

@@ -140,7 +140,7 @@ func (p *Program) clusterBrokers() *cobra.Command {
 				if v.quorumErr != nil {
 					fmt.Fprintf(p.Stderr, "no controller answers, so this may be old: %v\n", v.quorumErr)
 				}
-				return p.printBrokers(v.brokers(), &output)
+				return p.printBrokers(v, &output)
 			})
 		}),
 	}
@@ -149,7 +149,8 @@ func (p *Program) clusterBrokers() *cobra.Command {
 	return cmd
 }
 
-func (p *Program) printBrokers(brokers []*listedBroker, output *outputFlag) error {
+func (p *Program) printBrokers(v *clusterView, output *outputFlag) error {
+	brokers := v.brokers()
 	if output.json() {
 		return printJSON(p.Stdout, brokers)
 	}
@@ -161,7 +162,13 @@ func (p *Program) printBrokers(brokers []*listedBroker, output *outputFlag) erro
 		}
 		tab.row(b.ID, orDash(b.Address), orDash(b.Rack), state, b.Leads, b.Replicas, b.InSync)
 	}
-	return tab.flush()
+	if err := tab.flush(); err != nil {
+		return err
+	}
+	if v.quorum != nil && v.quorum.Leader >= 0 && !slices.ContainsFunc(brokers, func(b *listedBroker) bool { return b.Controller }) {
+		fmt.Fprintf(p.Stdout, "\nThe controller is node %d, which is no broker; moldau quorum status lists the voters.\n", v.quorum.Leader)
+	}
+	return nil
 }
 
 func orDash(s string) string {

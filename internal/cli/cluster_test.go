@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -120,7 +121,7 @@ func TestBrokersTable(t *testing.T) {
 	v.topics[0].Partitions[0].Leader = -1
 	v.topics[0].Partitions[0].ISR = []int32{2}
 	var out bytes.Buffer
-	if err := (&Program{Stdout: &out}).printBrokers(v.brokers(), &outputFlag{}); err != nil {
+	if err := (&Program{Stdout: &out}).printBrokers(v, &outputFlag{}); err != nil {
 		t.Fatal(err)
 	}
 	want := `ID ADDRESS RACK STATE LEADS REPLICAS IN SYNC
@@ -130,6 +131,12 @@ func TestBrokersTable(t *testing.T) {
 `
 	if got := squeeze(out.String()); got != want {
 		t.Errorf("%s\nwant\n%s", got, want)
+	}
+	// A controller that is no broker is in no row.
+	v.quorum.Leader = 7
+	out.Reset()
+	if err := (&Program{Stdout: &out}).printBrokers(v, &outputFlag{}); err != nil || !strings.Contains(out.String(), "\nThe controller is node 7, which is no broker;") || strings.Contains(out.String(), "up, controller") {
+		t.Errorf("%v: %s", err, out.String())
 	}
 }
 

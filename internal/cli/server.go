@@ -77,8 +77,8 @@ func (p *Program) server() *cobra.Command {
 	var logs logFlags
 	cmd := &cobra.Command{
 		Use:   "server",
-		Short: "Run a broker with a configuration file",
-		Long: `Run a broker. The file may be the server.properties of Apache Kafka as it is, or YAML. Variables of the
+		Short: "Run a broker or a controller with a configuration file",
+		Long: `Run a node: a broker, a controller or both, as process.roles says. The file may be the server.properties of Apache Kafka as it is, or YAML. Variables of the
 environment count more than the file (MOLDAU_LOG_DIRS for log.dirs), --override more than both.
 An empty data directory is made ready by itself. SIGTERM stops cleanly.`,
 		Example: "  moldau server --config server.properties --override log.dirs=/data",

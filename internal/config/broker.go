@@ -34,18 +34,20 @@ func (l Listener) String() string { return l.Name + "://" + l.Address() }
 type Broker struct {
 	NodeID ids.NodeID
 	Rack   string // "" where none is set
+	Roles  Roles
 
-	Listeners           []Listener // to open, those of controllers not among them
+	Listeners           []Listener // to open, those of controllers not among them; none of a controller alone
 	Advertised          []Listener // in the order of Listeners
-	ControllerListeners []Listener // to open where there are several voters
+	ControllerListeners []Listener // to open but on a lone node
 	InterBrokerListener string
-	Voters              []Voter       // all, this node among them; where nothing is set it is alone, and its Host is ""
+	Voters              []Voter       // all, this node among them if it is a controller; where a controller names none it is the only one, and its Host is ""
+	Bootstrap           []string      // HOST:PORT of controllers, where a broker names no Voters
 	Secret              peer.Secret   // of cluster.secret.file
 	SessionTimeout      time.Duration // a broker that is silent for longer is fenced
 	HeartbeatInterval   time.Duration
 
 	LogDirs        []string
-	MetadataLogDir string
+	MetadataLogDir string // of a broker alone, which has no metadata log, the directory by whose id it goes
 
 	NumPartitions            int32
 	DefaultReplicationFactor int16
@@ -205,15 +207,16 @@ func (b *Broker) problem(name, format string, args ...any) error {
 }
 
 func (b *Broker) resolveNode() error {
+	b.Roles = Roles{Broker: true, Controller: true}
+	if roles, ok := b.values.get("process.roles"); ok && len(roles.list) > 0 {
+		b.Roles = Roles{Broker: slices.Contains(roles.list, "broker"), Controller: slices.Contains(roles.list, "controller")}
+	}
 	id, ok := b.values.get("node.id")
 	if !ok {
 		return b.problem("node.id", "it must be set; add the line node.id=1")
 	}
 	b.NodeID = ids.NodeID(id.n)
-	if roles, ok := b.values.get("process.roles"); ok && len(roles.list) != 2 {
-		return b.problem("process.roles", "one role without the other is not built yet; use broker,controller")
-	}
-	return errors.Join(b.resolveVoters(), b.checkBootstrap())
+	return errors.Join(b.resolveVoters(), b.resolveBootstrap())
 }
 
 func (b *Broker) resolveDirs() error {
@@ -225,8 +228,11 @@ func (b *Broker) resolveDirs() error {
 	if len(b.LogDirs) == 0 || slices.Contains(b.LogDirs, "") {
 		return b.problem(name, "it must name at least one directory, and none may be empty")
 	}
-	if b.MetadataLogDir = b.values.str("metadata.log.dir"); b.MetadataLogDir == "" {
+	if b.MetadataLogDir = b.values.str("metadata.log.dir"); b.MetadataLogDir == "" || !b.Roles.Controller {
 		b.MetadataLogDir = b.LogDirs[0]
+	}
+	if !b.Roles.Broker {
+		b.LogDirs = []string{b.MetadataLogDir} // it has no other data
 	}
 	return nil
 }

@@ -49,10 +49,10 @@ func parseVoters(list []string) ([]Voter, error) {
 	return voters, nil
 }
 
-// checkVoters judges the voters of a quorum of several. An even number of them stands no more failures
+// checkVoters judges the voters of a cluster of several nodes. An even number of them stands no more failures
 // than one fewer, and a decision takes longer.
 func checkVoters(voters []Voter) error {
-	if len(voters) != 3 && len(voters) != 5 {
+	if n := len(voters); n != 1 && n != 3 && n != 5 {
 		return fmt.Errorf("it names %d voters; name one, three or five", len(voters))
 	}
 	for i, v := range voters {
@@ -71,20 +71,43 @@ func checkVoters(voters []Voter) error {
 	return nil
 }
 
+// Roles is what a node is: process.roles.
+type Roles struct{ Broker, Controller bool }
+
+func (r Roles) String() string {
+	switch {
+	case !r.Controller:
+		return "broker"
+	case !r.Broker:
+		return "controller"
+	}
+	return "broker,controller"
+}
+
+// Lone tells whether this node is its whole cluster: a broker and its only controller.
+func (b *Broker) Lone() bool { return b.Roles.Broker && b.SoleVoter() }
+
+// SoleVoter tells whether this node is the only controller.
+func (b *Broker) SoleVoter() bool { return b.Roles.Controller && len(b.Voters) == 1 }
+
+// resolveVoters fills Voters (Java: KafkaConfig.validateValues): a controller is one of them, and a broker alone is none.
 func (b *Broker) resolveVoters() error {
 	const name = "controller.quorum.voters"
 	voters, err := parseVoters(b.values.list(name))
-	if err == nil && len(voters) > 1 {
+	if err == nil && (len(voters) > 1 || len(voters) == 1 && !(b.Roles.Broker && b.Roles.Controller)) {
 		err = checkVoters(voters)
 	}
 	self := slices.ContainsFunc(voters, func(v Voter) bool { return v.ID == b.NodeID })
 	switch {
 	case err != nil:
 		return b.problem(name, "%v", err)
+	case !b.Roles.Controller && self:
+		return b.problem(name, "node %d is a voter there and process.roles is broker, and a broker alone is no voter; give it a node.id of its own, or the role controller too", b.NodeID)
+	case !b.Roles.Controller:
 	case len(voters) == 1 && !self:
 		return b.problem(name, "the voter is node %d and this is node.id=%d; both must be the same", voters[0].ID, b.NodeID)
 	case len(voters) > 1 && !self:
-		return b.problem(name, "this is node.id=%d, which is no voter, and a broker that is no controller is not built yet; set node.id to that of a voter", b.NodeID)
+		return b.problem(name, "this is node.id=%d, which is no voter, and process.roles is %s; a controller is one of the voters: set node.id to that of one, or process.roles to broker", b.NodeID, b.Roles)
 	case len(voters) == 0:
 		voters = []Voter{{ID: b.NodeID}}
 	}
@@ -92,26 +115,32 @@ func (b *Broker) resolveVoters() error {
 	return nil
 }
 
-func (b *Broker) checkBootstrap() error {
-	const name = "controller.quorum.bootstrap.servers"
+// resolveBootstrap fills Bootstrap for a broker that finds its controllers by their addresses alone.
+func (b *Broker) resolveBootstrap() error {
+	const name, voters = "controller.quorum.bootstrap.servers", "controller.quorum.voters"
 	list := b.values.list(name)
 	for _, e := range list {
-		if host, _, err := splitHostPort(e); err != nil || host == "" {
+		if host, port, err := splitHostPort(e); err != nil || host == "" || port > 65535 {
 			return b.problem(name, "%q is not HOST:PORT", e)
 		}
 	}
-	if len(list) > 1 && len(b.values.list("controller.quorum.voters")) < 2 {
+	switch named := len(b.values.list(voters)); {
+	case b.Roles.Controller && len(list) > 1 && named < 2:
 		return b.problem(name, "it names several controllers; name them in controller.quorum.voters too, ID@HOST:PORT each")
+	case !b.Roles.Controller && len(list) == 0 && named == 0:
+		return b.problem(voters, "a broker has to be told where its controllers are; name all of them, ID@HOST:PORT each, or some in controller.quorum.bootstrap.servers, HOST:PORT each")
+	case !b.Roles.Controller && named == 0:
+		b.Bootstrap = list
 	}
 	return nil
 }
 
-// resolveCluster fills what a node needs to be one of several, and judges it where there are several voters.
+// resolveCluster fills what a node needs to be one of several, and judges it where there are several.
 func (b *Broker) resolveCluster() error {
 	b.HeartbeatInterval = milliseconds(b.values.number("broker.heartbeat.interval.ms"))
 	b.SessionTimeout = milliseconds(b.values.number("broker.session.timeout.ms"))
 	secret := b.resolveSecret()
-	if len(b.Voters) < 2 {
+	if b.Lone() || len(b.Voters) == 0 && len(b.Bootstrap) == 0 { // or they are wrong, which is told elsewhere
 		return secret
 	}
 	if secret == nil && b.Secret.IsZero() {
@@ -172,8 +201,13 @@ func readSecret(path string) (peer.Secret, error) {
 func (b *Broker) checkOnlyLoopback() error {
 	var outside string
 	for _, v := range b.Voters {
-		if !isLoopback(v.Host) {
+		if v.Host != "" && !isLoopback(v.Host) {
 			outside = "the voter " + v.String()
+		}
+	}
+	for _, address := range b.Bootstrap {
+		if host, _, _ := splitHostPort(address); !isLoopback(host) {
+			outside = "the controller " + address
 		}
 	}
 	for _, l := range slices.Concat(b.Listeners, b.ControllerListeners) {
@@ -193,9 +227,12 @@ func isLoopback(host string) bool {
 	return err == nil && addr.Unmap().IsLoopback() || strings.EqualFold(host, "localhost")
 }
 
-// checkControllerListener wants the other voters to find this node where they were told that it is.
+// checkControllerListener wants the other nodes to find a controller where they were told that it is.
 func (b *Broker) checkControllerListener() error {
 	self := slices.IndexFunc(b.Voters, func(v Voter) bool { return v.ID == b.NodeID })
+	if self < 0 || b.Voters[self].Host == "" {
+		return nil // a broker alone, or a controller whose address is in the files of others only
+	}
 	port := b.Voters[self].Port
 	switch {
 	case len(b.values.list("controller.listener.names")) == 0:

@@ -93,7 +93,7 @@ func TestClusterRefused(t *testing.T) {
 		{"no port", replaced("3@localhost:9245", "3@localhost:0"), voters + "3@localhost:0 cannot be dialled; give an address and a port that the others reach"},
 		{"no address", replaced("3@localhost:9245", "3@0.0.0.0:9245"), voters + "3@0.0.0.0:9245 cannot be dialled"},
 		{"an impossible port", replaced("3@localhost:9245", "3@localhost:65536"), voters + `"3@localhost:65536" is not ID@HOST:PORT`},
-		{"another node", replaced("node.id=2", "node.id=4"), voters + "this is node.id=4, which is no voter, and a broker that is no controller is not built yet; set node.id to that of a voter"},
+		{"another node", replaced("node.id=2", "node.id=4"), voters + "this is node.id=4, which is no voter, and process.roles is broker,controller; a controller is one of the voters: set node.id to that of one, or process.roles to broker"},
 		{"no listener for controllers", "node.id=2\ncontroller.quorum.voters=1@localhost:1,2@localhost:2,3@localhost:3\nlisteners=PLAINTEXT://localhost:9",
 			"controller.listener.names: it must name a listener for the other voters; add the line controller.listener.names=CONTROLLER, and CONTROLLER://HOST:2 to listeners"},
 		{"a listener for controllers that is none", replaced(",CONTROLLER://[::1]:9244", ""), "test.properties:4: controller.listener.names: CONTROLLER is not one of listeners; add CONTROLLER://HOST:PORT there"},

@@ -45,13 +45,37 @@ func (b *Broker) resolveListeners() error {
 			b.Listeners = append(b.Listeners, l)
 		}
 	}
-	switch {
-	case len(b.Listeners) == 0:
-		return b.problem("listeners", "it must name a listener that is not one of controller.listener.names, for clients")
-	case len(controllers) > 0 && len(b.ControllerListeners) == 0:
-		return b.problem("controller.listener.names", "%s is not one of listeners; add %s://HOST:PORT there", controllers[0], controllers[0])
+	if err := b.checkRoleListeners(controllers); err != nil {
+		b.Listeners, b.ControllerListeners = nil, nil // what else is wrong with them does not matter
+		return err
 	}
-	return errors.Join(b.checkProtocols(all, controllers), b.resolveAdvertised(controllers), b.resolveInterBroker())
+	err = b.checkProtocols(all, controllers)
+	if b.Roles.Broker {
+		err = errors.Join(err, b.resolveAdvertised(controllers), b.resolveInterBroker())
+	}
+	return err
+}
+
+// checkRoleListeners wants those listeners that the roles of the node need, and no others.
+func (b *Broker) checkRoleListeners(controllers []string) error {
+	const name = "controller.listener.names"
+	switch {
+	case b.Roles.Broker && len(b.Listeners) == 0:
+		return b.problem("listeners", "it must name a listener that is not one of controller.listener.names, for clients")
+	case !b.Roles.Controller && len(b.ControllerListeners) > 0:
+		return b.problem("listeners", "%s is one of controller.listener.names, and process.roles is broker; a broker alone has no listener of controllers: delete it here", b.ControllerListeners[0])
+	case !b.Roles.Controller && len(controllers) == 0:
+		return b.problem(name, "it must name the listener of the controllers; add the line controller.listener.names=CONTROLLER")
+	case !b.Roles.Controller:
+		return nil
+	case !b.Roles.Broker && len(b.ControllerListeners) == 0:
+		return b.problem("listeners", "it must name a listener for the other nodes, one of controller.listener.names; set it to CONTROLLER://HOST:PORT, and controller.listener.names to CONTROLLER")
+	case !b.Roles.Broker && len(b.Listeners) > 0:
+		return b.problem("listeners", "%s is not one of controller.listener.names, and process.roles is controller; a controller alone has no listener for clients: delete it here", b.Listeners[0])
+	case len(controllers) > 0 && len(b.ControllerListeners) == 0:
+		return b.problem(name, "%s is not one of listeners; add %s://HOST:PORT there", controllers[0], controllers[0])
+	}
+	return nil
 }
 
 func upper(names []string) []string {

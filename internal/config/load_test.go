@@ -105,7 +105,6 @@ func TestRefused(t *testing.T) {
 		{"SASL", "sasl.enabled.mechanisms=PLAIN", "test.properties:1: sasl.enabled.mechanisms=PLAIN: authentication is not built yet"},
 		{"SASL of one listener", "listener.name.x.sasl.enabled.mechanisms=PLAIN", "test.properties:1: listener.name.x.sasl.enabled.mechanisms=PLAIN: authentication is not built yet"},
 		{"tiering", "remote.log.storage.system.enable=true", "test.properties:1: remote.log.storage.system.enable=true: tiered storage is not built yet"},
-		{"one role", "node.id=1\nprocess.roles=broker", "test.properties:2: process.roles: one role without the other is not built yet; use broker,controller"},
 		{"another voter", "node.id=1\ncontroller.quorum.voters=2@b:1", "test.properties:2: controller.quorum.voters: the voter is node 2 and this is node.id=1; both must be the same"},
 		{"a voter without port", "node.id=1\ncontroller.quorum.voters=1@a", `test.properties:2: controller.quorum.voters: "1@a" is not ID@HOST:PORT`},
 		{"several controllers", "node.id=1\ncontroller.quorum.bootstrap.servers=a:1,b:1", "test.properties:2: controller.quorum.bootstrap.servers: it names several controllers; name them in controller.quorum.voters too, ID@HOST:PORT each"},

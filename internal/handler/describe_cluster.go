@@ -11,7 +11,7 @@ import (
 //	v1 endpoint type (KIP-919); v2 fenced brokers (KIP-1073)
 func init() {
 	register(kmsg.DescribeCluster, 0, 2, describeCluster,
-		"of brokers; no controller listener is open while there is one node")
+		"of brokers; the listeners of controllers take no clients")
 }
 
 // The kinds of endpoints that a client may ask for.

@@ -37,13 +37,15 @@ func (h *Handlers) groupPartition(groupID string) int32 {
 // offsetsTopic is the topic of the group coordinator as it has to be made.
 func (h *Handlers) offsetsTopic() kmsg.CreateTopicsRequestTopic {
 	cfg := h.Config()
-	brokers := int16(0)
-	for range h.Image().Brokers() {
-		brokers++
-	}
-	brokers = max(brokers, int16(len(cfg.Voters))) // those that are still to come are waited for
 	t := kmsg.NewCreateTopicsRequestTopic()
-	t.Topic, t.NumPartitions, t.ReplicationFactor = config.OffsetsTopic, cfg.OffsetsTopicPartitions, min(cfg.OffsetsTopicReplicationFactor, brokers)
+	t.Topic, t.NumPartitions, t.ReplicationFactor = config.OffsetsTopic, cfg.OffsetsTopicPartitions, cfg.OffsetsTopicReplicationFactor
+	if cfg.Roles.Controller { // where controllers are nodes of their own nobody knows how many brokers are still to come: as in Kafka it takes that many
+		brokers := int16(0)
+		for range h.Image().Brokers() {
+			brokers++
+		}
+		t.ReplicationFactor = min(t.ReplicationFactor, max(brokers, int16(len(cfg.Voters)))) // those that are still to come are waited for
+	}
 	for _, kv := range [][2]string{
 		{"cleanup.policy", "compact"}, {"compression.type", "producer"}, {"segment.bytes", strconv.Itoa(int(cfg.OffsetsTopicSegmentBytes))},
 	} {
