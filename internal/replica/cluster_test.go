@@ -235,10 +235,7 @@ func (m *member) RequestLent(ctx context.Context, to ids.NodeID, req kmsg.Reques
 // request has the other table answer, without sessions.
 func (m *member) request(ctx context.Context, to ids.NodeID, req kmsg.Request) (kmsg.Response, error) {
 	c := m.cluster
-	c.mu.Lock()
-	cut := c.mu.cut[m.node] || c.mu.cut[to]
-	c.mu.Unlock()
-	if cut {
+	if c.isCut(m.node, to) {
 		return nil, errCut
 	}
 	fetch := req.(*kmsg.FetchRequest)
@@ -255,6 +252,9 @@ func (m *member) request(ctx context.Context, to ids.NodeID, req kmsg.Request) (
 	deadline := time.After(time.Duration(fetch.MaxWaitMillis) * time.Millisecond)
 	for {
 		resp, news, err := other.answer(fetch)
+		if c.isCut(m.node, to) { // while it was waiting
+			return nil, errCut
+		}
 		if news || err != nil {
 			return resp, err
 		}
@@ -267,6 +267,12 @@ func (m *member) request(ctx context.Context, to ids.NodeID, req kmsg.Request) (
 			w.Take(nil)
 		}
 	}
+}
+
+func (c *cluster) isCut(one, other ids.NodeID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mu.cut[one] || c.mu.cut[other]
 }
 
 func (m *member) answer(fetch *kmsg.FetchRequest) (resp *kmsg.FetchResponse, news bool, err error) {
