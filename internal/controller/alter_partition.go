@@ -89,6 +89,9 @@ func (c *Core) checkISR(p *metadata.Partition, isr []kmsg.AlterPartitionRequestT
 		if !ok || !b.Active() || isr[i].BrokerEpoch != -1 && isr[i].BrokerEpoch != b.Epoch {
 			return refuse(kerr.IneligibleReplica, "broker %d of epoch %d is not at work", id, isr[i].BrokerEpoch)
 		}
+		if !slices.Contains(p.ISR, id) && !c.pending.MayJoin(b, p) {
+			return refuse(kerr.IneligibleReplica, "the directory of broker %d's replica is offline or full", id)
+		}
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 // BrokerHeartbeat decides on what a broker wants to be (Java:
 // BrokerHeartbeatManager.calculateNextBrokerState). A fenced broker is unfenced once
 // its metadata holds its own registration. A broker that wants to leave leads nothing
-// any more, and may go when every other broker knows.
+// any more, and may go when every other broker knows. What it says of its directories counts as directoriesTold has it.
 func (c *Core) BrokerHeartbeat(req *kmsg.BrokerHeartbeatRequest, now time.Time) (*kmsg.BrokerHeartbeatResponse, []metadata.Record) {
 	id := ids.NodeID(req.BrokerID)
 	if refusal := c.checkBrokerEpoch(id, req.BrokerEpoch); refusal != nil {
@@ -30,6 +30,9 @@ func (c *Core) BrokerHeartbeat(req *kmsg.BrokerHeartbeatRequest, now time.Time) 
 		return resp, nil
 	}
 	recs, fenced, shutdown := c.nextState(b, req, resp.IsCaughtUp)
+	if len(recs) == 0 { // the next heartbeat says it again
+		recs = c.directoriesTold(b, req)
+	}
 	resp.IsFenced, resp.ShouldShutdown = fenced, shutdown
 	return resp, recs
 }

@@ -34,6 +34,7 @@ func (c *Core) BrokerRegistration(req *kmsg.BrokerRegistrationRequest, now time.
 		c.session(id, now).hear(now, ids.NoOffset)
 		rec.Fenced, rec.CleanShutdown = before.Fenced, before.CleanShutdown
 		rec.InControlledShutdown = before.InControlledShutdown
+		rec.OfflineDirs, rec.FullDirs = before.OfflineDirs, before.FullDirs
 		if now, ok := c.committed.Broker(id); ok && now.Incarnation == rec.IncarnationID {
 			rec.BrokerEpoch = now.Epoch
 		}
@@ -42,7 +43,7 @@ func (c *Core) BrokerRegistration(req *kmsg.BrokerRegistrationRequest, now time.
 	c.sessions[id] = &session{heard: now, spoken: true, offset: ids.NoOffset}
 	rec.Fenced = c.replicates()
 	rec.CleanShutdown = known && c.stoppedCleanly(before, req.PreviousBrokerEpoch, rec.LogDirs)
-	return c.restarted([]metadata.Record{rec}, id, rec.CleanShutdown), nil
+	return c.restarted(rec), nil
 }
 
 func registrationRecord(req *kmsg.BrokerRegistrationRequest) *metadata.RegisterBrokerRecord {
@@ -158,14 +159,18 @@ func (c *Core) checkFeatures(req *kmsg.BrokerRegistrationRequest) *Refusal {
 	return nil
 }
 
-// restarted adds what a new incarnation of a broker means for the partitions.
-func (c *Core) restarted(recs []metadata.Record, node ids.NodeID, clean bool) []metadata.Record {
+// restarted returns the registration of a new incarnation of a broker and what that means for the partitions.
+func (c *Core) restarted(rec *metadata.RegisterBrokerRecord) []metadata.Record {
+	recs, node, clean := []metadata.Record{rec}, rec.BrokerID, rec.CleanShutdown
+	now := &metadata.Broker{ID: node, Dirs: rec.LogDirs}
 	for t := range c.pending.Topics() {
 		for i := range t.Partitions {
 			p := &t.Partitions[i]
 			switch {
 			case !holdsAlone(p, node):
 				recs = c.withdraw(recs, t, i, node, !clean)
+			case !c.pending.Online(now, p): // its directory has not come back
+				recs = c.withdraw(recs, t, i, node, false)
 			case !clean:
 				recs = append(recs, &metadata.PartitionChangeRecord{TopicID: t.ID, PartitionID: int32(i), Leader: node})
 			}

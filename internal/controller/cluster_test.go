@@ -53,6 +53,8 @@ func (s *script) runCluster(t *testing.T, d *datadriven.TestData, lines []string
 	case "lead":
 		s.core.Reset(s.core.committed)
 		s.core.Lead(s.now)
+	case "place":
+		s.place(t, d, lines)
 	case "alter":
 		s.alter(t, d, lines)
 	case "show":
@@ -88,6 +90,7 @@ func (s *script) start(t *testing.T, lines []string) {
 			t.Fatal(err)
 		}
 		req := registration(node, number(t, args, "incarnation", 500+node), testID(number(t, args, "dirs", 600+node)))
+		req.LogDirs = append(req.LogDirs, dirIDs(t, args["more"])...)
 		if args["rack"] != nil {
 			req.Rack = &args["rack"][0]
 		}
@@ -111,6 +114,8 @@ func (s *script) beat(t *testing.T, lines []string) {
 		req := heartbeat(s.core, node)
 		req.BrokerEpoch = int64(number(t, args, "epoch", s.epoch(node)))
 		req.WantFence, req.WantShutdown = args["fence"] != nil, args["shutdown"] != nil
+		req.OfflineLogDirs = dirIDs(t, args["offline"])
+		SetFullLogDirs(req, directories(dirIDs(t, args["full"])))
 		if args["behind"] != nil {
 			req.CurrentMetadataOffset = req.BrokerEpoch - 1
 		}
@@ -153,6 +158,9 @@ func (s *script) look() {
 	for {
 		d := s.core.Expire(s.now)
 		if len(d.Records) == 0 {
+			d = s.core.Relieve()
+		}
+		if len(d.Records) == 0 {
 			d = s.core.Balance(s.now)
 		}
 		if len(d.Records) == 0 {
@@ -161,6 +169,58 @@ func (s *script) look() {
 		s.printf("%v: %s\n", s.now.Sub(testTime), d.Why)
 		s.accept(d.Records)
 	}
+}
+
+// dirIDs reads the numbers of directories, and lost.
+func dirIDs(t *testing.T, texts []string) (dirs [][16]byte) {
+	for _, text := range texts {
+		if text == "lost" {
+			dirs = append(dirs, metadata.LostDirectory)
+			continue
+		}
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dirs = append(dirs, testID(n))
+	}
+	return dirs
+}
+
+func (s *script) place(t *testing.T, d *datadriven.TestData, lines []string) {
+	var by int
+	d.ScanArgs(t, "by", &by)
+	req := kmsg.NewPtrAssignReplicasToDirsRequest()
+	req.BrokerID, req.BrokerEpoch = int32(by), int64(s.epoch(by))
+	if d.HasArg("epoch") {
+		d.ScanArgs(t, "epoch", &req.BrokerEpoch)
+	}
+	for _, line := range lines {
+		name, args := fields(t, line)
+		at := strings.LastIndexByte(name, '-')
+		partition, _ := strconv.Atoi(name[at+1:])
+		topic := kmsg.AssignReplicasToDirsRequestDirectoryTopic{TopicID: testID(99)}
+		if now, ok := s.core.pending.Topic(name[:at]); ok {
+			topic.TopicID = now.ID
+		}
+		topic.Partitions = []kmsg.AssignReplicasToDirsRequestDirectoryTopicPartition{{Partition: int32(partition)}}
+		req.Directories = append(req.Directories, kmsg.AssignReplicasToDirsRequestDirectory{
+			ID: dirIDs(t, args["dir"])[0], Topics: []kmsg.AssignReplicasToDirsRequestDirectoryTopic{topic},
+		})
+	}
+	resp, recs := s.core.AssignReplicasToDirs(req)
+	if resp.ErrorCode != 0 {
+		s.printf("%v\n", kerr.TypedErrorForCode(resp.ErrorCode).Message)
+	}
+	for i, dir := range resp.Directories {
+		p := dir.Topics[0].Partitions[0]
+		text := "ok"
+		if p.ErrorCode != 0 {
+			text = kerr.TypedErrorForCode(p.ErrorCode).Message
+		}
+		s.printf("%s: %s\n", lines[i], text)
+	}
+	s.accept(recs)
 }
 
 func (s *script) alter(t *testing.T, d *datadriven.TestData, lines []string) {

@@ -345,7 +345,7 @@ func (c *Controller) BrokerRegistration(ctx context.Context, req *kmsg.BrokerReg
 
 // BrokerHeartbeat says that a broker is alive and what it wants to be: see Core.BrokerHeartbeat.
 func (c *Controller) BrokerHeartbeat(ctx context.Context, req *kmsg.BrokerHeartbeatRequest) *kmsg.BrokerHeartbeatResponse {
-	return decidedFor(ctx, c, fmt.Sprintf("broker %d asked", req.BrokerID), req, BrokerHeartbeatRefused, func(core *Core) (*kmsg.BrokerHeartbeatResponse, []metadata.Record) {
+	return decidedFor(ctx, c, heartbeatWhy(req), req, BrokerHeartbeatRefused, func(core *Core) (*kmsg.BrokerHeartbeatResponse, []metadata.Record) {
 		return core.BrokerHeartbeat(req, time.Now())
 	})
 }
@@ -354,6 +354,13 @@ func (c *Controller) BrokerHeartbeat(ctx context.Context, req *kmsg.BrokerHeartb
 func (c *Controller) AlterPartition(ctx context.Context, req *kmsg.AlterPartitionRequest) *kmsg.AlterPartitionResponse {
 	return decidedFor(ctx, c, fmt.Sprintf("broker %d, the leader, asked", req.BrokerID), req, AlterPartitionRefused, func(core *Core) (*kmsg.AlterPartitionResponse, []metadata.Record) {
 		return core.AlterPartition(req)
+	})
+}
+
+// AssignReplicasToDirs notes where a broker has replicas: see Core.AssignReplicasToDirs.
+func (c *Controller) AssignReplicasToDirs(ctx context.Context, req *kmsg.AssignReplicasToDirsRequest) *kmsg.AssignReplicasToDirsResponse {
+	return decidedFor(ctx, c, assignWhy(req), req, AssignReplicasToDirsRefused, func(core *Core) (*kmsg.AssignReplicasToDirsResponse, []metadata.Record) {
+		return core.AssignReplicasToDirs(req)
 	})
 }
 

@@ -127,12 +127,8 @@ func recordText(rec metadata.Record) string {
 	case *metadata.TopicRecord:
 		return fmt.Sprintf("topic %s id %s", r.Name, short(r.TopicID))
 	case *metadata.PartitionRecord:
-		var dirs []string
-		for _, dir := range r.Directories {
-			dirs = append(dirs, short(dir))
-		}
 		return fmt.Sprintf("partition %d of %s replicas %v isr %v leader %d epoch %d dirs %v",
-			r.PartitionID, short(r.TopicID), r.Replicas, r.ISR, r.Leader, r.LeaderEpoch, dirs)
+			r.PartitionID, short(r.TopicID), r.Replicas, r.ISR, r.Leader, r.LeaderEpoch, shortIDs(r.Directories))
 	case *metadata.PartitionChangeRecord:
 		text := fmt.Sprintf("change partition %d of %s leader %d", r.PartitionID, short(r.TopicID), r.Leader)
 		if r.ISR != nil {
@@ -144,6 +140,9 @@ func recordText(rec metadata.Record) string {
 		if r.LastKnownELR != nil {
 			text += fmt.Sprintf(" last known %v", r.LastKnownELR)
 		}
+		if r.Directories != nil {
+			text += fmt.Sprintf(" dirs %v", shortIDs(r.Directories))
+		}
 		return text
 	case *metadata.RemoveTopicRecord:
 		return fmt.Sprintf("remove topic %s", short(r.TopicID))
@@ -154,10 +153,32 @@ func recordText(rec metadata.Record) string {
 		return fmt.Sprintf("config %d %q: %s=%s", r.Resource.Type, r.Resource.Name, r.Name, shorten(*r.Value))
 	case *metadata.RegisterBrokerRecord:
 		return fmt.Sprintf("broker %d incarnation %s epoch %d dirs %d fenced %v clean %v", r.BrokerID, short(r.IncarnationID), r.BrokerEpoch, len(r.LogDirs), r.Fenced, r.CleanShutdown)
+	case *metadata.BrokerChangeRecord:
+		text := fmt.Sprintf("BrokerChangeRecord&{BrokerID:%d BrokerEpoch:%d Fenced:%v InControlledShutdown:%v}", r.BrokerID, r.BrokerEpoch, r.Fenced, r.InControlledShutdown)
+		if r.OfflineDirs != nil || r.FullDirs != nil {
+			text += fmt.Sprintf(" offline %v full %v", shortIDs(r.OfflineDirs), shortIDs(r.FullDirs))
+		}
+		return text
 	case *metadata.ClusterRecord:
 		return fmt.Sprintf("cluster %s of %d voters", r.ClusterID, len(r.Voters))
 	}
 	return strings.TrimPrefix(fmt.Sprintf("%T%+v", rec, rec), "*metadata.")
+}
+
+// shortIDs names directories by what distinguishes those of tests.
+func shortIDs(list []ids.DirectoryID) []string {
+	var out []string
+	for _, id := range list {
+		switch id {
+		case metadata.LostDirectory:
+			out = append(out, "lost")
+		case metadata.UnassignedDirectory:
+			out = append(out, "unassigned")
+		default:
+			out = append(out, id.String()[:4])
+		}
+	}
+	return out
 }
 
 func shorten(s string) string {

@@ -29,6 +29,9 @@ func explain(logger *slog.Logger, before *metadata.Image, recs []metadata.Record
 func explainBroker(logger *slog.Logger, rec *metadata.BrokerChangeRecord, why string) {
 	what := "broker is unfenced"
 	switch {
+	case rec.OfflineDirs != nil || rec.FullDirs != nil:
+		logger.Warn("log directories of a broker change", "broker", int32(rec.BrokerID), "offline", rec.OfflineDirs, "full", rec.FullDirs, "why", why)
+		return
 	case rec.Fenced:
 		what = "broker is fenced"
 	case rec.InControlledShutdown:
@@ -48,7 +51,9 @@ func explainPartition(logger *slog.Logger, t *metadata.Topic, rec *metadata.Part
 	}
 	level, what := slog.LevelInfo, "in-sync replicas change"
 	switch {
-	case rec.Leader == p.Leader:
+	case rec.Directories != nil && rec.Leader == metadata.NoLeaderChange && rec.ISR == nil:
+		level, what = slog.LevelDebug, "replica is placed"
+	case rec.Leader == p.Leader && rec.ISR == nil:
 		level, what = slog.LevelDebug, "leader begins a new epoch"
 	case rec.Leader == ids.NoNode:
 		level, what = slog.LevelWarn, "partition has no leader"

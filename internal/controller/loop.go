@@ -144,6 +144,8 @@ func (c *Controller) look() {
 	now := time.Now()
 	c.core.Look(now)
 	c.expire(now)
+	for c.decideUnasked(c.core.Relieve()) {
+	}
 	c.decideUnasked(c.core.Balance(now))
 	c.propose()
 }

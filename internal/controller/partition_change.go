@@ -22,10 +22,13 @@ type partitionChange struct {
 	isr    []ids.NodeID // to be; not changed in place
 	minISR int
 
+	directories []ids.DirectoryID // to be, nil for as they are
+
 	leaving   ids.NodeID // counts as not available, ids.NoNode for nobody
 	lost      bool       // leaving may have lost records
 	joining   ids.NodeID // counts as available, ids.NoNode for nobody
 	preferred bool       // the first replica leads where it can
+	renewed   bool       // the leader begins a new epoch even if it stays
 	unclean   bool       // any available replica leads where no other can
 }
 
@@ -73,11 +76,12 @@ func (ch *partitionChange) record() *metadata.PartitionChangeRecord {
 	}
 	rec := &metadata.PartitionChangeRecord{
 		Leader: metadata.NoLeaderChange, ISR: changed(p.ISR, isr), ELR: changed(p.ELR, elr), LastKnownELR: changed(p.LastKnownELR, last),
+		Directories: ch.directories,
 	}
-	if leader != p.Leader {
+	if leader != p.Leader || ch.renewed && leader != ids.NoNode {
 		rec.Leader = leader
 	}
-	if rec.Leader == metadata.NoLeaderChange && rec.ISR == nil && rec.ELR == nil && rec.LastKnownELR == nil {
+	if rec.Leader == metadata.NoLeaderChange && rec.ISR == nil && rec.ELR == nil && rec.LastKnownELR == nil && rec.Directories == nil {
 		return nil
 	}
 	return rec
@@ -131,7 +135,17 @@ func (ch *partitionChange) elect(isr, elr, last []ids.NodeID) (leader ids.NodeID
 
 func (ch *partitionChange) available(id ids.NodeID) bool {
 	b, ok := ch.core.pending.Broker(id)
-	return ok && id != ch.leaving && (b.Active() || id == ch.joining)
+	return ok && id != ch.leaving && (b.Active() || id == ch.joining) && ch.core.pending.Online(b, ch.placed())
+}
+
+// placed is the partition with its replicas in the directories aimed at.
+func (ch *partitionChange) placed() *metadata.Partition {
+	if ch.directories == nil {
+		return ch.before
+	}
+	p := *ch.before
+	p.Directories = ch.directories
+	return &p
 }
 
 // reconfigured adds what new configurations of a topic mean for its partitions: with a

@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"maps"
+	"slices"
 
 	"github.com/moldau/moldau/internal/ids"
 )
@@ -49,7 +50,8 @@ func sameBrokers(a, b *Image) bool {
 	same := true
 	a.brokers.Scan(func(id ids.NodeID, was *Broker) bool {
 		now, ok := b.brokers.Get(id)
-		same = ok && (now == was || now.Incarnation == was.Incarnation && now.Epoch == was.Epoch && now.Fenced == was.Fenced)
+		same = ok && (now == was || now.Incarnation == was.Incarnation && now.Epoch == was.Epoch && now.Fenced == was.Fenced &&
+			now.InControlledShutdown == was.InControlledShutdown && slices.Equal(now.OfflineDirs, was.OfflineDirs) && slices.Equal(now.FullDirs, was.FullDirs))
 		return same
 	})
 	return same

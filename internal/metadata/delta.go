@@ -146,7 +146,7 @@ func (d *Delta) replayRegister(rec *RegisterBrokerRecord) {
 	b := &Broker{
 		ID: rec.BrokerID, Epoch: rec.BrokerEpoch, Incarnation: rec.IncarnationID, Endpoints: rec.Endpoints,
 		Rack: rec.Rack, Dirs: rec.LogDirs, Fenced: rec.Fenced, CleanShutdown: rec.CleanShutdown,
-		InControlledShutdown: rec.InControlledShutdown,
+		InControlledShutdown: rec.InControlledShutdown, OfflineDirs: orNil(rec.OfflineDirs), FullDirs: orNil(rec.FullDirs),
 	}
 	if b.Epoch == EpochOfEntry {
 		d.registered = append(d.registered, b)
@@ -169,6 +169,12 @@ func (d *Delta) replayBrokerChange(rec *BrokerChangeRecord) error {
 	}
 	changed := *b
 	changed.Fenced, changed.InControlledShutdown = rec.Fenced, rec.InControlledShutdown
+	if rec.OfflineDirs != nil {
+		changed.OfflineDirs = orNil(rec.OfflineDirs)
+	}
+	if rec.FullDirs != nil {
+		changed.FullDirs = orNil(rec.FullDirs)
+	}
 	d.editBrokers().Set(changed.ID, &changed)
 	return nil
 }
@@ -287,11 +293,11 @@ func (d *Delta) replayPartitionChange(rec *PartitionChangeRecord) error {
 }
 
 // orNil makes an empty list nil.
-func orNil(nodes []ids.NodeID) []ids.NodeID {
-	if len(nodes) == 0 {
+func orNil[T any](list []T) []T {
+	if len(list) == 0 {
 		return nil
 	}
-	return nodes
+	return list
 }
 
 func (d *Delta) replayRemoveTopic(rec *RemoveTopicRecord) error {

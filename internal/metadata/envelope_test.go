@@ -42,6 +42,8 @@ func everyRecord() []Record {
 		&PartitionChangeRecord{TopicID: id(4), PartitionID: 0, Leader: 2, ELR: []ids.NodeID{}},
 		&PartitionChangeRecord{TopicID: id(4), PartitionID: 0, Leader: 2, LastKnownELR: []ids.NodeID{1}},
 		&BrokerChangeRecord{BrokerID: 1, BrokerEpoch: 300, Fenced: true, InControlledShutdown: true},
+		&BrokerChangeRecord{BrokerID: 1, BrokerEpoch: 300, OfflineDirs: []ids.DirectoryID{id(6)}, FullDirs: []ids.DirectoryID{}},
+		&RegisterBrokerRecord{BrokerID: 2, IncarnationID: id(5), BrokerEpoch: 301, FullDirs: []ids.DirectoryID{id(6), id(7)}},
 	}
 }
 
@@ -130,7 +132,7 @@ func TestEnvelopeRefuses(t *testing.T) {
 // What level 1 of moldau.version knows is written as it always was: a release that
 // knows no other reads it.
 func TestLevels(t *testing.T) {
-	for i, want := range []int16{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2} {
+	for i, want := range []int16{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3} {
 		rec := everyRecord()[i]
 		kind, version := rec.kind()
 		if got := Level(rec); got != want {

@@ -81,6 +81,8 @@ type Broker struct {
 	CleanShutdown bool // the incarnation before this one closed its directories
 	// InControlledShutdown tells that the broker has asked to leave: it leads nothing new.
 	InControlledShutdown bool
+	// OfflineDirs are those of Dirs that have failed since, FullDirs those without room. Nil for none.
+	OfflineDirs, FullDirs []ids.DirectoryID
 }
 
 // Active tells whether the broker may lead and be in sync.
@@ -210,7 +212,7 @@ func (img *Image) yieldBrokers(yield func(Record) bool) bool {
 		if !yield(&RegisterBrokerRecord{
 			BrokerID: b.ID, IncarnationID: b.Incarnation, BrokerEpoch: b.Epoch, Endpoints: b.Endpoints,
 			Rack: b.Rack, LogDirs: b.Dirs, Fenced: b.Fenced, CleanShutdown: b.CleanShutdown,
-			InControlledShutdown: b.InControlledShutdown,
+			InControlledShutdown: b.InControlledShutdown, OfflineDirs: b.OfflineDirs, FullDirs: b.FullDirs,
 		}) {
 			return false
 		}

@@ -7,11 +7,15 @@ import "github.com/moldau/moldau/internal/ids"
 const VersionFeature = "moldau.version"
 
 // LatestVersion is the highest level of VersionFeature that this release knows.
-const LatestVersion int16 = 2
+const LatestVersion int16 = 3
 
 // ReplicationVersion is the level of VersionFeature from which on brokers are fenced
 // and partitions remember eligible leaders.
 const ReplicationVersion int16 = 2
+
+// DirectoriesVersion is the level of VersionFeature from which on it counts in which of its
+// directories a broker has a replica, and which of them have failed or are full (KIP-858).
+const DirectoriesVersion int16 = 3
 
 // Record is one change of the metadata. The types of this file are all there are.
 type Record interface {
@@ -25,7 +29,10 @@ type Record interface {
 
 // Level returns the level of VersionFeature from which on a record may be written.
 func Level(rec Record) int16 {
-	if t, v := rec.kind(); v > 0 || t == typeBrokerChange {
+	switch t, v := rec.kind(); {
+	case t == typeBrokerChange && v > 0, t == typeRegisterBroker && v > 1:
+		return DirectoriesVersion
+	case t == typeBrokerChange, v > 0:
 		return ReplicationVersion
 	}
 	return 1
@@ -53,7 +60,9 @@ const (
 // latestVersion is the highest version of a type that this release reads.
 func latestVersion(t recordType) recordVersion {
 	switch t {
-	case typeRegisterBroker, typePartition, typePartitionChange:
+	case typeRegisterBroker:
+		return 2
+	case typePartition, typePartitionChange, typeBrokerChange:
 		return 1
 	}
 	return 0
@@ -124,6 +133,8 @@ type RegisterBrokerRecord struct {
 	CleanShutdown bool // the incarnation before this one closed its directories
 	// InControlledShutdown is written in snapshots alone: nobody registers while leaving.
 	InControlledShutdown bool
+	// OfflineDirs and FullDirs are of a process that goes on: a new one has none that it names.
+	OfflineDirs, FullDirs []ids.DirectoryID
 }
 
 // BrokerChangeRecord says in which state a registered broker is from now on.
@@ -132,6 +143,8 @@ type BrokerChangeRecord struct {
 	BrokerEpoch          int64
 	Fenced               bool
 	InControlledShutdown bool
+	OfflineDirs          []ids.DirectoryID // that have failed; nil stands for no change, empty for none from now on
+	FullDirs             []ids.DirectoryID // that have no room; likewise
 }
 
 // Endpoint is where clients reach a broker on one listener.

@@ -14,10 +14,16 @@ func (*TopicRecord) kind() (recordType, recordVersion)            { return typeT
 func (*RemoveTopicRecord) kind() (recordType, recordVersion)      { return typeRemoveTopic, 0 }
 func (*ConfigRecord) kind() (recordType, recordVersion)           { return typeConfig, 0 }
 func (*ProducerIdsRecord) kind() (recordType, recordVersion)      { return typeProducerIDs, 0 }
-func (*BrokerChangeRecord) kind() (recordType, recordVersion)     { return typeBrokerChange, 0 }
 
 func (b *RegisterBrokerRecord) kind() (recordType, recordVersion) {
+	if b.OfflineDirs != nil || b.FullDirs != nil {
+		return typeRegisterBroker, 2
+	}
 	return typeRegisterBroker, versionOneIf(b.InControlledShutdown)
+}
+
+func (b *BrokerChangeRecord) kind() (recordType, recordVersion) {
+	return typeBrokerChange, versionOneIf(b.OfflineDirs != nil || b.FullDirs != nil)
 }
 
 func (p *PartitionRecord) kind() (recordType, recordVersion) {
@@ -82,8 +88,12 @@ func (b *RegisterBrokerRecord) appendBody(dst []byte) []byte {
 	dst = appendDirectories(dst, b.LogDirs)
 	dst = appendBool(dst, b.Fenced)
 	dst = appendBool(dst, b.CleanShutdown)
-	if _, v := b.kind(); v > 0 {
+	_, v := b.kind()
+	if v > 0 {
 		dst = appendBool(dst, b.InControlledShutdown)
+	}
+	if v > 1 {
+		dst = appendDirectories(appendDirectories(dst, b.OfflineDirs), b.FullDirs)
 	}
 	return dst
 }
@@ -109,6 +119,9 @@ func (b *RegisterBrokerRecord) readBody(r *reader, v recordVersion) {
 	b.CleanShutdown = r.bool()
 	if v > 0 {
 		b.InControlledShutdown = r.bool()
+	}
+	if v > 1 {
+		b.OfflineDirs, b.FullDirs = r.directories(), r.directories()
 	}
 }
 
@@ -218,12 +231,19 @@ func (b *BrokerChangeRecord) appendBody(dst []byte) []byte {
 	dst = binary.AppendVarint(dst, int64(b.BrokerID))
 	dst = binary.AppendVarint(dst, b.BrokerEpoch)
 	dst = appendBool(dst, b.Fenced)
-	return appendBool(dst, b.InControlledShutdown)
+	dst = appendBool(dst, b.InControlledShutdown)
+	if _, v := b.kind(); v > 0 {
+		dst = appendDirectories(appendDirectories(dst, b.OfflineDirs), b.FullDirs)
+	}
+	return dst
 }
 
-func (b *BrokerChangeRecord) readBody(r *reader, _ recordVersion) {
+func (b *BrokerChangeRecord) readBody(r *reader, v recordVersion) {
 	b.BrokerID = r.node()
 	b.BrokerEpoch = r.bounded(0, math.MaxInt64)
 	b.Fenced = r.bool()
 	b.InControlledShutdown = r.bool()
+	if v > 0 {
+		b.OfflineDirs, b.FullDirs = r.directories(), r.directories()
+	}
 }
