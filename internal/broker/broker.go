@@ -69,6 +69,9 @@ type Broker struct {
 	forward      *forwarder
 	server       *server.Server
 
+	assigner *replica.Assigner
+	dirNews  chan struct{} // has a token when a data directory has failed, is full or has room again, and no heartbeat has said so
+
 	stop   []func(context.Context) error // what Stop does, last started first
 	serve  sync.WaitGroup                // one for each listener
 	watch  sync.WaitGroup                // of the quorum
@@ -80,7 +83,7 @@ func New(cfg *config.Broker, deps Deps) (*Broker, error) {
 	if deps.FS == nil || deps.Listen == nil || deps.Logger == nil {
 		return nil, errors.New("a broker needs a file system, a way to listen and a logger")
 	}
-	b := &Broker{cfg: cfg, deps: deps, newCluster: ids.NewUUID().String(), failed: make(chan error, 1)}
+	b := &Broker{cfg: cfg, deps: deps, newCluster: ids.NewUUID().String(), dirNews: make(chan struct{}, 1), failed: make(chan error, 1)}
 	if !cfg.Lone() && deps.Dial == nil {
 		return nil, errors.New("a node that is not its whole cluster needs a way to dial")
 	}
@@ -176,6 +179,8 @@ func (b *Broker) open(context.Context) error {
 		Config:                        func(string) log.Config { return b.cfg.Topic(nil).Log },
 		Logger:                        b.deps.Logger,
 		OnDirFailure:                  b.dirFailed,
+		OnRoom:                        b.dirsChanged,
+		OnDamage:                      func(tp ids.TopicPartition, cause error) { b.table.Damaged(tp, cause) },
 		Check:                         b.checkMetadata,
 	})
 	if err != nil {
@@ -213,15 +218,6 @@ func (b *Broker) quorumConfig(directory ids.DirectoryID) quorum.Config {
 
 // reservedBytes is what each data directory keeps in reserve for the day when its disk is full.
 const reservedBytes = 16 << 20
-
-// dirFailed is told of a data directory that went offline. The metadata of a controller lives in one
-// of them; without that one the node cannot go on.
-func (b *Broker) dirFailed(dir string, id ids.DirectoryID, err error) {
-	b.deps.Logger.Error("data directory is offline", "dir", dir, "directory_id", id.String(), "err", err)
-	if dir == b.cfg.MetadataLogDir && b.cfg.Roles.Controller {
-		b.fail(fmt.Errorf("the directory of the metadata log, %s, is offline: %w", dir, err))
-	}
-}
 
 // join opens the metadata log, takes part in the quorum, and follows what is decided.
 func (b *Broker) join(ctx context.Context) error {
@@ -309,9 +305,11 @@ func (b *Broker) follow(proposals *proposer) {
 func (b *Broker) followPartitions() {
 	table := replica.Config{Node: b.cfg.NodeID, Logs: b.store, Settings: b.settings, Logger: b.deps.Logger}
 	if r := b.replication; r != nil {
-		table.Peers = partition.Peers{Standing: b.metadata.standing, ISRWanted: r.isr.Want}
+		table.Peers = partition.Peers{ISRWanted: r.isr.Want}
+		table.Standing = b.metadata.standing
 		table.Followers = r.fetchers
 	}
+	b.assign(&table)
 	b.table = replica.NewTable(table)
 	if r := b.replication; r != nil {
 		r.isr.Start(b.table)

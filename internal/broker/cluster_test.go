@@ -27,7 +27,8 @@ type cluster struct {
 	voters  string    // controller.quorum.voters
 	control [3]string
 	disks   [3]*vfs.Mem
-	nodes   [3]*Broker // nil while it does not run
+	faults  [3]*vfs.Fault // over disks, where a test has a disk fail; else nil
+	nodes   [3]*Broker    // nil while it does not run
 	// settings are those of every node, NAME, VALUE pairs.
 	settings []string
 }
@@ -81,7 +82,11 @@ func (c *cluster) broker(i int, settings ...string) *Broker {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	b, err := New(cfg, Deps{FS: c.disks[i], Listen: net.Listen, Dial: new(net.Dialer).DialContext, Logger: slog.New(slog.NewTextHandler(c.t.Output(), nil)).With("node", i+1)})
+	var disk vfs.FS = c.disks[i]
+	if c.faults[i] != nil {
+		disk = c.faults[i]
+	}
+	b, err := New(cfg, Deps{FS: disk, Listen: net.Listen, Dial: new(net.Dialer).DialContext, Logger: slog.New(slog.NewTextHandler(c.t.Output(), nil)).With("node", i+1)})
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -29,7 +29,9 @@ type lifecycle struct {
 	every   time.Duration     // between heartbeats
 	session time.Duration     // broker.session.timeout.ms
 	offset  func() ids.Offset // how far this node's metadata is
-	lost    func(error)       // told why the node is no broker any more; must not block
+	dirs    func() (offline, full []ids.DirectoryID)
+	news    <-chan struct{} // has a token when dirs says something else
+	lost    func(error)     // told why the node is no broker any more; must not block
 	logger  *slog.Logger
 
 	epoch  int64 // set by register
@@ -99,6 +101,7 @@ func (l *lifecycle) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-l.news:
 		}
 		resp := l.beat(ctx)
 		if err := gone(l.node, resp.ErrorCode); err != nil {
@@ -127,6 +130,11 @@ func (l *lifecycle) say(ctx context.Context, wantShutDown bool) *kmsg.BrokerHear
 	req := kmsg.NewPtrBrokerHeartbeatRequest()
 	req.Version, req.BrokerID, req.BrokerEpoch, req.CurrentMetadataOffset = 1, int32(l.node), l.epoch, int64(l.offset())
 	req.WantShutdown = wantShutDown
+	offline, full := l.dirs()
+	for _, dir := range offline {
+		req.OfflineLogDirs = append(req.OfflineLogDirs, dir)
+	}
+	controller.SetFullLogDirs(req, full)
 	return l.to.BrokerHeartbeat(ctx, req)
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/moldau/moldau/internal/ids"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/partition"
+	"github.com/moldau/moldau/internal/replica"
 )
 
 // followers are told of each image, in order.
@@ -53,12 +54,18 @@ func newMetadataLog(node ids.NodeID, logger *slog.Logger) *metadataLog {
 	return m
 }
 
-// standing is the epoch under which a broker may be in sync, NoBrokerEpoch where it may not.
-func (m *metadataLog) standing(node ids.NodeID) int64 {
-	if known, ok := m.coming.Load().Broker(node); ok && known.Active() {
-		return known.Epoch
+// standing is the epoch under which a broker may be in sync with a partition, NoBrokerEpoch where it may not.
+func (m *metadataLog) standing(key replica.PartitionKey, node ids.NodeID) int64 {
+	img := m.coming.Load()
+	b, ok := img.Broker(node)
+	if !ok || !b.Active() {
+		return partition.NoBrokerEpoch
 	}
-	return partition.NoBrokerEpoch
+	t, ok := img.TopicByID(key.Topic)
+	if ok && int(key.Partition) < len(t.Partitions) && !img.MayJoin(b, &t.Partitions[key.Partition]) {
+		return partition.NoBrokerEpoch
+	}
+	return b.Epoch
 }
 
 // Image returns the metadata as this node knows it now.

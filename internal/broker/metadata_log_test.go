@@ -7,6 +7,7 @@ import (
 	"github.com/moldau/moldau/internal/ids"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/partition"
+	"github.com/moldau/moldau/internal/replica"
 )
 
 // shown is everybody who follows the metadata, and calls look when partitions are shown something.
@@ -22,7 +23,7 @@ func (shown) LeaderChanged(bool, ids.LeaderEpoch)      {}
 func TestPartitionsSeeTheBrokersOfTheirEntry(t *testing.T) {
 	m := newMetadataLog(1, slog.New(slog.DiscardHandler))
 	var seen []int64
-	m.followers = followers{configs: shown{}, partitions: shown{func() { seen = append(seen, m.standing(2)) }}, coordinators: shown{func() {}},
+	m.followers = followers{configs: shown{}, partitions: shown{func() { seen = append(seen, m.standing(replica.PartitionKey{}, 2)) }}, coordinators: shown{func() {}},
 		controller: shown{}, elected: func(*metadata.Image) {}, brokers: func() {}}
 	apply := func(offset ids.Offset, recs ...metadata.Record) {
 		t.Helper()

@@ -48,6 +48,8 @@ func (b *Broker) register(ctx context.Context) error {
 		every:   b.cfg.HeartbeatInterval,
 		session: b.cfg.SessionTimeout,
 		offset:  func() ids.Offset { return b.metadata.Image().Offset },
+		dirs:    b.troubledDirs,
+		news:    b.dirNews,
 		lost:    b.fail,
 		logger:  b.deps.Logger,
 	}
@@ -131,7 +133,9 @@ func (b *Broker) registration() *kmsg.BrokerRegistrationRequest {
 		req.Features = append(req.Features, kmsg.BrokerRegistrationRequestFeature{Name: f.Name, MinSupportedVersion: f.Min, MaxSupportedVersion: f.Max})
 	}
 	for _, d := range b.store.Dirs() {
-		req.LogDirs = append(req.LogDirs, d.ID)
+		if d.Err == nil {
+			req.LogDirs = append(req.LogDirs, d.ID)
+		}
 	}
 	if before, ok := b.metadata.Image().Broker(b.cfg.NodeID); ok && b.store.CleanShutdown() {
 		req.PreviousBrokerEpoch = before.Epoch

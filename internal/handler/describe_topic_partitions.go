@@ -122,7 +122,7 @@ func describePartition(img *metadata.Image, index int32, p *metadata.Partition) 
 		ISR:                    nodes(p.ISR),
 		EligibleLeaderReplicas: nodes(p.ELR),
 		LastKnownELR:           nodes(p.LastKnownELR),
-		OfflineReplicas:        offline(img, p.Replicas),
+		OfflineReplicas:        offline(img, p),
 	}
 	if p.Leader == ids.NoNode {
 		out.ErrorCode = kerr.LeaderNotAvailable.Code

@@ -18,7 +18,7 @@ func (b *broker) followed(name string) ids.TopicID {
 	id := ids.NewUUID()
 	both := []ids.NodeID{testNode, otherNode}
 	p := leads(id, 0, 3)
-	p.Replicas, p.ISR, p.Directories = both, both, append(p.Directories, ids.NewUUID())
+	p.Replicas, p.ISR, p.Directories = both, both, append(p.Directories, metadata.UnassignedDirectory)
 	b.applyTopic(name, id, p)
 	b.partition(name, 0).SetPeers(partition.Peers{Standing: func(ids.NodeID) int64 { return 1 }})
 	return id

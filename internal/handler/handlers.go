@@ -45,6 +45,7 @@ type Nodes interface {
 	BrokerRegistration(context.Context, *kmsg.BrokerRegistrationRequest) *kmsg.BrokerRegistrationResponse
 	BrokerHeartbeat(context.Context, *kmsg.BrokerHeartbeatRequest) *kmsg.BrokerHeartbeatResponse
 	AlterPartition(context.Context, *kmsg.AlterPartitionRequest) *kmsg.AlterPartitionResponse
+	AssignReplicasToDirs(context.Context, *kmsg.AssignReplicasToDirsRequest) *kmsg.AssignReplicasToDirsResponse
 }
 
 // Partitions finds the partitions that this broker has. The error is the Kafka error

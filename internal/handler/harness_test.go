@@ -182,7 +182,7 @@ func (b *broker) apply(records ...metadata.Record) {
 func leads(id ids.TopicID, number int32, epoch ids.LeaderEpoch) *metadata.PartitionRecord {
 	self := []ids.NodeID{testNode}
 	return &metadata.PartitionRecord{TopicID: id, PartitionID: number, Partition: metadata.Partition{
-		Replicas: self, ISR: self, Leader: testNode, LeaderEpoch: epoch, Directories: []ids.DirectoryID{ids.NewUUID()},
+		Replicas: self, ISR: self, Leader: testNode, LeaderEpoch: epoch, Directories: []ids.DirectoryID{metadata.UnassignedDirectory},
 	}}
 }
 

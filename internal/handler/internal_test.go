@@ -89,6 +89,14 @@ func (b *broker) AlterPartition(_ context.Context, req *kmsg.AlterPartitionReque
 	return resp
 }
 
+// AssignReplicasToDirs refuses.
+func (b *broker) AssignReplicasToDirs(_ context.Context, req *kmsg.AssignReplicasToDirsRequest) *kmsg.AssignReplicasToDirsResponse {
+	b.asked(req)
+	resp := kmsg.NewPtrAssignReplicasToDirsResponse()
+	resp.ErrorCode = kerr.NotController.Code
+	return resp
+}
+
 // internalRequests are the requests that nodes ask of each other, of one broker.
 func internalRequests(broker ids.NodeID) []kmsg.Request {
 	registration := kmsg.NewPtrBrokerRegistrationRequest()
@@ -104,7 +112,12 @@ func internalRequests(broker ids.NodeID) []kmsg.Request {
 	}}}}
 	allocate := kmsg.NewPtrAllocateProducerIDsRequest()
 	allocate.BrokerID, allocate.BrokerEpoch = int32(broker), 12
-	return []kmsg.Request{registration, heartbeat, alter, allocate}
+	assign := kmsg.NewPtrAssignReplicasToDirsRequest()
+	assign.BrokerID, assign.BrokerEpoch = int32(broker), 12
+	assign.Directories = []kmsg.AssignReplicasToDirsRequestDirectory{{ID: ids.NewUUID(), Topics: []kmsg.AssignReplicasToDirsRequestDirectoryTopic{{
+		TopicID: ids.NewUUID(), Partitions: []kmsg.AssignReplicasToDirsRequestDirectoryTopicPartition{{Partition: 3}},
+	}}}}
+	return []kmsg.Request{registration, heartbeat, alter, allocate, assign}
 }
 
 // Another node's requests reach the controller of this one as they were sent.
@@ -186,7 +199,7 @@ func (refusing) AllocateProducerIDs(_ context.Context, node ids.NodeID, epoch in
 
 // A client reaches none of it.
 func TestInternalAPIsAreNotForClients(t *testing.T) {
-	if len(internal) != 4 {
+	if len(internal) != 5 {
 		t.Errorf("%d APIs", len(internal))
 	}
 	for _, a := range internal {

@@ -145,7 +145,7 @@ func describeTopic(img *metadata.Image, t *metadata.Topic, withOperations bool) 
 			LeaderEpoch:     int32(p.LeaderEpoch),
 			Replicas:        nodes(p.Replicas),
 			ISR:             nodes(p.ISR),
-			OfflineReplicas: offline(img, p.Replicas),
+			OfflineReplicas: offline(img, p),
 		}
 		if p.Leader == ids.NoNode {
 			out.Partitions[i].ErrorCode = kerr.LeaderNotAvailable.Code
@@ -154,11 +154,11 @@ func describeTopic(img *metadata.Image, t *metadata.Topic, withOperations bool) 
 	return out
 }
 
-// offline returns those of the replicas whose brokers are not at work.
-func offline(img *metadata.Image, replicas []ids.NodeID) []int32 {
+// offline returns the replicas whose brokers are not at work, or whose directories are offline.
+func offline(img *metadata.Image, p *metadata.Partition) []int32 {
 	out := []int32{}
-	for _, id := range replicas {
-		if b, known := img.Broker(id); !known || b.Fenced {
+	for _, id := range p.Replicas {
+		if b, known := img.Broker(id); !known || b.Fenced || !img.Online(b, p) {
 			out = append(out, int32(id))
 		}
 	}

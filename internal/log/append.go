@@ -34,7 +34,7 @@ func (l *Log) AppendAsLeader(b record.Batch, epoch ids.LeaderEpoch) (Appended, e
 			return dup, nil
 		}
 	}
-	if l.env.full.Load() {
+	if l.Full() {
 		return Appended{}, fmt.Errorf("appending to %s: %w", l.tp, errDiskFull)
 	}
 	b.SetBaseOffset(l.EndOffset())
@@ -60,6 +60,9 @@ func (l *Log) AppendAsFollower(batches []byte) (Appended, error) {
 	defer l.mu.Unlock()
 	if err := l.Err(); err != nil {
 		return Appended{}, err
+	}
+	if l.Full() {
+		return Appended{}, fmt.Errorf("appending to %s: %w", l.tp, errDiskFull)
 	}
 	first := record.Batch(batches).BaseOffset()
 	if first < l.EndOffset() {
@@ -218,6 +221,9 @@ func (l *Log) segmentForLocked(r *run, nowMs int64) (*segment, error) {
 	}
 	return l.rollLocked(base, cfg, nowMs)
 }
+
+// Full tells whether appends are refused for want of room.
+func (l *Log) Full() bool { return l.env.full.Load() }
 
 // requestFlushLocked asks for the sync that flush.messages wants.
 func (l *Log) requestFlushLocked() {

@@ -248,6 +248,9 @@ func (w *cleaningWorker) giveUp(l *Log, stats cleaningStats, err error) {
 		l.uncleanable.Store(true)
 		logger.Error("partition cannot be compacted and is left alone until this broker starts again; others go on. Restore its directory from a backup or another replica",
 			"partition", l.tp.String(), "dir", l.dir, "dirty_from", stats.from, "cause", err)
+		if l.env.damaged != nil && errors.Is(err, ErrCorrupt) {
+			l.env.damaged(l, err)
+		}
 	}
 }
 

@@ -59,13 +59,27 @@ func (l *Log) ioError(doing string, err error) error {
 		return l.Err()
 	}
 	if errors.Is(err, ErrCorrupt) {
-		return l.fail(err)
+		return l.damaged(err)
 	}
 	err = l.fail(fmt.Errorf("%s: %w", doing, err))
 	if l.env.failDir != nil {
 		l.env.failDir(l.root, err)
 	}
 	return err
+}
+
+// damaged takes the log offline, alone, and tells of it.
+func (l *Log) damaged(cause error) error {
+	err := l.fail(cause)
+	if l.env.damaged != nil && !l.gone() {
+		l.env.damaged(l, err)
+	}
+	return err
+}
+
+// GiveUp takes a log offline that is damaged where no operation on it has to fail for that: a cleaning has found it.
+func (l *Log) GiveUp(cause error) {
+	_ = l.fail(cause) // returns what it was given
 }
 
 // gone tells whether the log was closed or deleted: its files may not be where they were, and

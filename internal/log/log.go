@@ -33,6 +33,9 @@ type logEnv struct {
 	checkpointRecovery func(l *Log) error
 	// noRoom is told that a write found the disk full. It must not block; nil for none.
 	noRoom func()
+	// damaged is told of damage in a log that was whole. It is called with Log.mu held at times: it must neither block
+	// nor take the lock of a log. nil for none.
+	damaged func(l *Log, cause error)
 	// full has produce refused: what room there is is kept for deletions and metadata.
 	full atomic.Bool
 }

@@ -53,6 +53,11 @@ type StoreConfig struct {
 	// OnDirFailure is told, on a goroutine of its own, of each directory that goes offline
 	// after OpenStore has returned. Dirs tells of those that failed before.
 	OnDirFailure func(dir string, id ids.DirectoryID, err error)
+	// OnRoom is told when a directory has become full, or has room again. It must not block.
+	OnRoom func()
+	// OnDamage is told, on a goroutine of its own, of a log that was found damaged after OpenStore has returned: by a read, which
+	// takes it offline, or by a cleaning, which does not. Damaged tells of those that were found before.
+	OnDamage func(tp ids.TopicPartition, cause error)
 }
 
 func (c *StoreConfig) setDefaults() {
@@ -232,6 +237,19 @@ func (s *Store) Dirs() []DirInfo {
 		infos = append(infos, DirInfo{d.path, d.id, d.err(), d.env.full.Load(), logs[d.path]})
 	}
 	return infos
+}
+
+// Directory returns the id of the data directory that a log is in.
+func (s *Store) Directory(l *Log) ids.DirectoryID {
+	if d := s.dirOf(l); d != nil {
+		return d.id
+	}
+	return ids.ZeroUUID
+}
+
+// AnyOffline tells whether a directory of log.dirs has failed.
+func (s *Store) AnyOffline() bool {
+	return slices.ContainsFunc(s.dirs[:len(s.cfg.Dirs)], func(d *dataDir) bool { return d.err() != nil })
 }
 
 // Volume returns the size of the file system that holds a data directory and what this process

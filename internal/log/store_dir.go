@@ -74,6 +74,7 @@ func newDataDir(s *Store, path string) *dataDir {
 		checkpointStart:    func(*Log) error { return d.logStarts.write() },
 		checkpointRecovery: func(*Log) error { return d.recoveryPoints.write() },
 		noRoom:             d.noRoom,
+		damaged:            d.damaged,
 	}
 	d.recoveryPoints.init(d, recoveryPointCheckpoint, (*Log).recoveryPoint, func(o openOptions) ids.Offset { return o.recoveryPoint })
 	d.logStarts.init(d, logStartCheckpoint, (*Log).StartOffset, func(o openOptions) ids.Offset { return o.logStart })
@@ -117,6 +118,13 @@ func (d *dataDir) fail(cause error) {
 	err, first := d.takeOffline(cause)
 	if s := d.store; first && s.cfg.OnDirFailure != nil {
 		s.background.Go(func() { s.cfg.OnDirFailure(d.path, d.id, err) })
+	}
+}
+
+// damaged tells of a log of the directory that is damaged.
+func (d *dataDir) damaged(l *Log, cause error) {
+	if s := d.store; s.cfg.OnDamage != nil {
+		s.background.Go(func() { s.cfg.OnDamage(l.tp, cause) })
 	}
 }
 

@@ -233,6 +233,9 @@ func (d *dataDir) openPartition(tp ids.TopicPartition, opts openOptions) {
 		s.mu.logs[tp] = l
 		s.mu.Unlock()
 	case errors.Is(err, ErrCorrupt) || errors.Is(err, errDamagedFile):
+		if !errors.Is(err, ErrCorrupt) {
+			err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
 		s.cfg.Logger.Error("partition is offline: its log is damaged. Restore its directory from a backup or another replica, or delete the topic",
 			"dir", dir, "cause", err)
 		s.mu.Lock()

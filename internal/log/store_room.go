@@ -48,14 +48,22 @@ func (r *room) check(d *dataDir) {
 		d.store.cfg.Logger.Error("disk is full: produce is refused until there is room. Delete topics, shorten their retention, or make the disk larger",
 			"dir", d.path, "freeBytes", free, "wantedBytes", roomAgain*reserved)
 		r.release(d)
+		d.store.roomChanged()
 	case short:
 	case r.full && free >= roomAgain*reserved:
 		r.full = false
 		d.env.full.Store(false)
 		d.store.cfg.Logger.Info("disk has room again: produce is accepted", "dir", d.path, "freeBytes", free)
 		r.hold(d)
+		d.store.roomChanged()
 	case !r.full && !r.holding:
 		r.hold(d)
+	}
+}
+
+func (s *Store) roomChanged() {
+	if s.cfg.OnRoom != nil {
+		s.cfg.OnRoom()
 	}
 }
 

@@ -57,6 +57,9 @@ func (p *Partition) appendLocked(b record.Batch, acks int16) (log.Appended, erro
 	if p.mu.gone != nil {
 		return log.Appended{}, p.mu.gone
 	}
+	if err := p.Log().Err(); err != nil {
+		return log.Appended{}, err
+	}
 	if err := p.mu.core.FenceLeader(ids.NoLeaderEpoch); err != nil {
 		return log.Appended{}, err
 	}

@@ -34,6 +34,8 @@ type follower struct {
 	// last fetch, at fetched, once it asks for leaderEnd or more.
 	caughtUp, fetched time.Time
 	leaderEnd         ids.Offset
+
+	sent ids.Offset // where it was last sent records from; NoOffset for nowhere
 }
 
 // InSync is a member of an ISR that a leader asks for.
@@ -77,7 +79,7 @@ func (c *Core) followersOf(now time.Time) []follower {
 		case known != nil:
 			out = append(out, *known)
 		default:
-			f := follower{node: node, epoch: NoBrokerEpoch, end: ids.NoOffset, leaderEnd: ids.NoOffset}
+			f := follower{node: node, epoch: NoBrokerEpoch, end: ids.NoOffset, leaderEnd: ids.NoOffset, sent: ids.NoOffset}
 			if slices.Contains(c.state.ISR, node) {
 				f.caughtUp = c.leader.now
 			}
@@ -129,6 +131,18 @@ func (c *Core) FollowerFetched(r FollowerFetch, start ids.Offset, now time.Time)
 	f.epoch, f.end = r.BrokerEpoch, r.From
 	f.fetched, f.leaderEnd = c.leader.now, c.end
 	return c.leader.change == nil && c.mayJoin(f), nil
+}
+
+// Sends notes that a follower is sent the records from an offset on, and tells whether it has been sent those the last time too: it
+// could not take them, perhaps because they are damaged here.
+func (c *Core) Sends(node ids.NodeID, from ids.Offset) (again bool) {
+	f := c.follower(node)
+	if f == nil {
+		return false
+	}
+	again = f.sent == from
+	f.sent = from
+	return again
 }
 
 // BehindElection tells that the high watermark has not come to where this replica began to lead, because it has not heard from its

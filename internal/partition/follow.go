@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -44,7 +45,7 @@ func (p *Partition) readAsFollower(req *FollowerRead) (FetchResult, error) {
 	p.progress.Unlock()
 	if err == nil {
 		res.HighWatermark, res.LastStable = hw, p.Log().LastStableOffset()
-		res.Slice, err = p.Log().Read(req.From, p.Log().EndOffset(), req.MaxBytes, req.AtLeastOne)
+		res.Slice, err = p.sliceForLocked(req)
 	}
 	p.mu.RUnlock()
 	p.advanced(hw, moved, broken)
@@ -52,6 +53,25 @@ func (p *Partition) readAsFollower(req *FollowerRead) (FetchResult, error) {
 		p.peers.ISRWanted(p)
 	}
 	return res, err
+}
+
+// sliceForLocked reads what a follower asks for. What it has been sent before it is sent again only if it is whole: a follower refuses
+// batches that fail their checksums, and asks again.
+func (p *Partition) sliceForLocked(req *FollowerRead) (log.Slice, error) {
+	s, err := p.Log().Read(req.From, p.Log().EndOffset(), req.MaxBytes, req.AtLeastOne)
+	if err != nil || s.Len() == 0 {
+		return s, err
+	}
+	p.progress.Lock()
+	again := p.mu.core.Sends(req.Node, req.From)
+	p.progress.Unlock()
+	if again {
+		if err := p.Log().Verify(s); err != nil {
+			s.Release()
+			return log.Slice{}, err
+		}
+	}
+	return s, nil
 }
 
 // placeLocked checks that the follower's log is the beginning of this one, or tells how it is not.
@@ -75,6 +95,7 @@ type Position struct {
 	LastEpoch ids.LeaderEpoch // of the last record; NoLeaderEpoch where none is known
 	Start     ids.Offset
 	Ready     bool // see Core.MayFetch
+	Full      bool // there is no room for what a fetch would bring
 }
 
 // Position returns where this replica's next fetch goes on, false where it does not follow a leader in that epoch. Where it
@@ -93,7 +114,7 @@ func (p *Partition) Position(epoch ids.LeaderEpoch) (Position, bool) {
 	if !ready {
 		l.RequestSync()
 	}
-	return Position{End: l.EndOffset(), LastEpoch: l.LatestEpoch(), Start: l.StartOffset(), Ready: ready}, true
+	return Position{End: l.EndOffset(), LastEpoch: l.LatestEpoch(), Start: l.StartOffset(), Ready: ready, Full: l.Full()}, true
 }
 
 // Replicated is a leader's answer that brings records, or none.
@@ -151,8 +172,8 @@ func (p *Partition) replicateLocked(r *Replicated, batches []byte) (hw ids.Offse
 		l.SetHighWatermark(hw)
 	}
 	p.progress.Unlock()
-	if start := min(r.LogStart, hw); err == nil && start > l.StartOffset() {
-		err = l.AdvanceStart(start)
+	if start := min(r.LogStart, hw); start > l.StartOffset() { // which makes room, where there was none to append
+		err = errors.Join(err, l.AdvanceStart(start))
 	}
 	return hw, hw > before, err
 }

@@ -193,7 +193,7 @@ func TestLeaderThatStartsWithinABatch(t *testing.T) {
 	if l.StartOffset() != 12 || l.EndOffset() != 17 || l.HighWatermark() != 12 {
 		t.Fatalf("%d to %d, high watermark %d", l.StartOffset(), l.EndOffset(), l.HighWatermark())
 	}
-	if pos, ok := f.Position(1); !ok || pos != (Position{17, 1, 12, true}) {
+	if pos, ok := f.Position(1); !ok || pos != (Position{17, 1, 12, true, false}) {
 		t.Fatalf("%+v, %v", pos, ok)
 	}
 }
@@ -272,5 +272,34 @@ func TestLeadsWithWhatItReplicated(t *testing.T) {
 	}
 	if f.Log().HighWatermark() != 5 || !w.ended() || w.err != nil {
 		t.Fatalf("high watermark %d, acknowledged %v", f.Log().HighWatermark(), w.ended())
+	}
+}
+
+// TestLeaderChecksWhatIsAskedForAgain: a follower that could not take what it was sent has the leader find its own damage.
+func TestLeaderChecksWhatIsAskedForAgain(t *testing.T) {
+	f := newFixture(t, DurabilityOS)
+	f.SetState(pair(self, 1))
+	f.put(t)
+	end := f.put(t)
+	_, sent := f.mustFetch(t, 0, 1, -1)
+	if _, again := f.mustFetch(t, 0, 1, -1); again != sent {
+		t.Fatalf("%d bytes, and then %d", sent, again)
+	}
+	file, err := f.fs.OpenExisting("/data/t-0/00000000000000000000.log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := file.WriteAt([]byte{0xff}, int64(sent)-1); err != nil {
+		t.Fatal(err)
+	}
+	if _, n := f.mustFetch(t, 1, 1, 1); n == 0 {
+		t.Fatal("nothing behind the first batch")
+	}
+	if _, err := f.fetch(1, 1, 1); !errors.Is(err, log.ErrCorrupt) || !errors.Is(err, kerr.KafkaStorageError) {
+		t.Fatalf("the damaged batch is sent again: %v", err)
+	}
+	if _, err := f.fetch(end, 1, 1); !errors.Is(err, log.ErrCorrupt) {
+		t.Fatalf("the damaged replica goes on: %v", err)
 	}
 }

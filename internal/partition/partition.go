@@ -183,6 +183,13 @@ func (p *Partition) syncIfNeeded() {
 	}
 }
 
+// State returns what the metadata last said.
+func (p *Partition) State() State {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.mu.core.state
+}
+
 // Leader returns the leader and its epoch.
 func (p *Partition) Leader() (ids.NodeID, ids.LeaderEpoch) {
 	p.mu.RLock()

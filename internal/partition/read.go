@@ -73,10 +73,10 @@ func (p *Partition) serveLocked(current ids.LeaderEpoch) error {
 	if p.mu.gone != nil {
 		return p.mu.gone
 	}
-	if err := p.mu.core.FenceLeader(current); err != nil {
-		return err
+	if err := p.Log().Err(); err != nil {
+		return err // as in Kafka, whoever leads
 	}
-	return p.Log().Err()
+	return p.mu.core.FenceLeader(current)
 }
 
 // Found is the answer to an offset look-up. Offset and Timestamp are -1 where nothing fits.

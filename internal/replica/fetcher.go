@@ -82,6 +82,7 @@ type sentFetch struct {
 	end       ids.Offset
 	lastEpoch ids.LeaderEpoch
 	start     ids.Offset
+	maxBytes  int32
 }
 
 // Answer is what a leader's answer says of one partition: one of an error, another beginning, a divergence and records, or none.
@@ -190,8 +191,17 @@ func (b *fetchBuilder) add(p *followed, pos partition.Position, ok bool) {
 		b.leaveOut(p)
 		b.lookAgain(p, b.now.Add(backoffFirst))
 	default:
-		b.ask(p, sentFetch{p.epoch, pos.End, pos.LastEpoch, pos.Start})
+		b.ask(p, sentFetch{p.epoch, pos.End, pos.LastEpoch, pos.Start, b.bytes(pos)})
 	}
+}
+
+// bytes is how much of a partition is asked for. Without room for it a fetch tells the leader still that this replica is there,
+// and brings the high watermark and the log start.
+func (b *fetchBuilder) bytes(pos partition.Position) int32 {
+	if pos.Full {
+		return 1
+	}
+	return b.cfg.PartitionBytes
 }
 
 func (b *fetchBuilder) lookAgain(p *followed, at time.Time) {
@@ -237,7 +247,7 @@ func (b *fetchBuilder) ask(p *followed, now sentFetch) {
 	out.FetchOffset = int64(now.end)
 	out.LastFetchedEpoch = int32(now.lastEpoch)
 	out.LogStartOffset = int64(now.start)
-	out.PartitionMaxBytes = b.cfg.PartitionBytes
+	out.PartitionMaxBytes = now.maxBytes
 	t := &b.topics[len(b.topics)-1]
 	t.Partitions = append(t.Partitions, out)
 }

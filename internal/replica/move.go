@@ -141,6 +141,7 @@ func (m *Mover) run(move *log.Move) error {
 	if err := p.ReplaceLog(move.Switch); err != nil {
 		return err
 	}
+	m.table.Moved(p)
 	m.logger.Info("a replica has moved to another data directory", "partition", move.TopicPartition().String(), "dir", p.Log().DataDir())
 	return move.Finish()
 }

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -17,6 +18,8 @@ type Logs interface {
 	Log(ids.TopicPartition) *log.Log
 	Create(ids.TopicPartition, ids.TopicID, log.Config) (*log.Log, error)
 	Delete(ids.TopicPartition) error
+	Directory(*log.Log) ids.DirectoryID // that a log is in
+	AnyOffline() bool
 }
 
 // Settings says what the configs of a topic mean for its partitions, as of an image.
@@ -35,7 +38,15 @@ type Config struct {
 	Settings  Settings
 	Peers     partition.Peers // of every partition; zero where there is no other broker
 	Followers Followers       // nil where there is no other broker
-	Logger    *slog.Logger
+	// Standing is partition.Standing for each partition, in place of that of Peers where it is set: directories differ.
+	Standing func(PartitionKey, ids.NodeID) int64
+	Places   Places // nil where the controller is not told where replicas are
+	Logger   *slog.Logger
+}
+
+// Places tells the controller in which directory this broker has a replica, metadata.LostDirectory for one that is damaged; *Assigner does.
+type Places interface {
+	Assign(PartitionKey, ids.DirectoryID)
 }
 
 // Table is the partitions of this broker.
@@ -55,6 +66,7 @@ type topic struct {
 	id         ids.TopicID
 	partitions []*partition.Partition // of all partitions by number; nil where this broker has no replica
 	here       int                    // how many are not nil
+	failed     map[int32]error        // why those are nil that this broker should have; nil for none
 }
 
 // NewTable returns a table of nothing.
@@ -91,6 +103,9 @@ func (t *Table) ByID(id ids.TopicID, number int32) (*partition.Partition, error)
 func (k *topic) partitionLocked(number int32) (*partition.Partition, error) {
 	if number < 0 || int(number) >= len(k.partitions) {
 		return nil, fmt.Errorf("partition %d of %d: %w", number, len(k.partitions), kerr.UnknownTopicOrPartition)
+	}
+	if err := k.failed[number]; err != nil {
+		return nil, fmt.Errorf("partition %d cannot be opened: %w", number, err)
 	}
 	if k.partitions[number] == nil {
 		return nil, fmt.Errorf("partition %d has no replica on this broker: %w", number, kerr.NotLeaderForPartition)
@@ -157,12 +172,16 @@ func (t *Table) noteTopics(changed []metadata.LocalPartition, img *metadata.Imag
 // broker leads it from now on.
 func (t *Table) adopt(local *metadata.LocalPartition, img *metadata.Image) (led bool) {
 	p, err := t.ByID(local.TopicID, local.TP.Partition)
+	if err == nil && t.replaceable(local) && errors.Is(p.Log().Err(), log.ErrCorrupt) {
+		err = t.giveUp(p, local)
+	}
 	if err != nil {
 		if p, err = t.open(local, img); err != nil {
-			t.cfg.Logger.Error("partition cannot be opened and is not served", "partition", local.TP.String(), "err", err)
+			t.failed(local, err)
 			return false
 		}
 	}
+	t.place(p, local)
 	_, epoch := p.Leader()
 	p.SetState(partition.State{
 		Leader:         local.Leader,
@@ -186,6 +205,15 @@ func (t *Table) adopt(local *metadata.LocalPartition, img *metadata.Image) (led 
 func (t *Table) open(local *metadata.LocalPartition, img *metadata.Image) (*partition.Partition, error) {
 	config, policy := t.cfg.Settings(img, local.TP.Topic)
 	l := t.cfg.Logs.Log(local.TP)
+	if t.replaceable(local) {
+		if err := t.cfg.Logs.Delete(local.TP); err != nil {
+			return nil, fmt.Errorf("delete a damaged log: %w", err)
+		}
+		l = nil
+	}
+	if l == nil && t.offline(local, img) {
+		return nil, fmt.Errorf("its log is in a data directory that is offline: %w", kerr.KafkaStorageError)
+	}
 	if l != nil && l.TopicID() != local.TopicID {
 		if err := t.cfg.Logs.Delete(local.TP); err != nil {
 			return nil, fmt.Errorf("delete the log of topic id %s, whose name topic id %s has now: %w", l.TopicID(), local.TopicID, err)
@@ -201,12 +229,18 @@ func (t *Table) open(local *metadata.LocalPartition, img *metadata.Image) (*part
 		l.SetConfig(config)
 	}
 	p := partition.New(local.TopicID, t.cfg.Node, l, policy)
-	p.SetPeers(t.cfg.Peers)
+	peers := t.cfg.Peers
+	if t.cfg.Standing != nil {
+		key := keyOf(p)
+		peers.Standing = func(n ids.NodeID) int64 { return t.cfg.Standing(key, n) }
+	}
+	p.SetPeers(peers)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	known := t.mu.byID[local.TopicID]
 	known.partitions[local.TP.Partition] = p
 	known.here++
+	delete(known.failed, local.TP.Partition)
 	return p, nil
 }
 

@@ -304,7 +304,7 @@ func (l *failingLogs) Create(tp ids.TopicPartition, id ids.TopicID, cfg log.Conf
 	return l.Logs.Create(tp, id, cfg)
 }
 
-// TestPartitionThatCannotBeOpened: it has no leader here, the others are served, and its
+// TestPartitionThatCannotBeOpened: it is offline, the others are served, and its
 // deletion leaves nothing behind.
 func TestPartitionThatCannotBeOpened(t *testing.T) {
 	f := newFixture(t)
@@ -312,7 +312,7 @@ func TestPartitionThatCannotBeOpened(t *testing.T) {
 	f.Table = NewTable(Config{Node: self, Logs: logs, Settings: settings, Logger: slog.New(slog.DiscardHandler)})
 	id := ids.NewUUID()
 	f.apply(topicOf("t", id, self)...)
-	f.want("t", id, 0, kerr.NotLeaderForPartition, kerr.NotLeaderForPartition)
+	f.want("t", id, 0, kerr.KafkaStorageError, kerr.KafkaStorageError)
 	logs.fail = false
 	f.apply(topicOf("u", ids.NewUUID(), self)...)
 	put(t, f.partition("u", 0))
