@@ -284,3 +284,28 @@ func TestDamagedFollower(t *testing.T) {
 	c.inSync(0, "t", 3)
 	c.sameLogs("t")
 }
+
+// DeleteRecords is answered once the records are gone on every broker.
+func TestDeleteRecordsOnEveryReplica(t *testing.T) {
+	c := newCluster(t)
+	c.start(0, 1, 2)
+	c.create("t", 1)
+	c.write("t", 1, 100)
+	admin := kadm.NewClient(c.client(0))
+	for below := int64(10); below <= 100; below += 10 {
+		var offsets kadm.Offsets
+		offsets.AddOffset("t", 0, below, -1)
+		deleted, err := admin.DeleteRecords(t.Context(), offsets)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := deleted.Lookup("t", 0); got.Err != nil || got.LowWatermark != below {
+			t.Fatalf("%+v", got)
+		}
+		for i, b := range c.nodes {
+			if start := b.store.Log(ids.TopicPartition{Topic: "t"}).StartOffset(); start != ids.Offset(below) {
+				t.Errorf("the log of node %d starts at %d, its records below %d were deleted", i+1, start, below)
+			}
+		}
+	}
+}

@@ -190,7 +190,7 @@ func (c *fetchCall) read() {
 		if r.err = c.refused; r.err == nil {
 			r.err = c.readOne(&r)
 		}
-		if r.err != nil || r.res.Diverging != nil {
+		if r.err != nil || r.res.Diverging != nil || c.s.follower != ids.NoNode && p.startMoved(&r) {
 			c.urgent = true
 		}
 		c.bytes += r.res.Slice.Len()

@@ -78,6 +78,12 @@ func (p *sessionPartition) news(r *fetchResult) bool {
 		r.res.HighWatermark != p.sentHighWatermark || r.res.LogStart != p.sentLogStart
 }
 
+// startMoved tells whether the log start is another than the one that was last sent. A follower is told at once: whoever deletes
+// records waits for it.
+func (p *sessionPartition) startMoved(r *fetchResult) bool {
+	return p.sentLogStart != ids.NoOffset && r.res.LogStart != p.sentLogStart
+}
+
 // sent notes what the client hears of the partition with this answer.
 func (p *sessionPartition) sent(r *fetchResult) {
 	p.sentHighWatermark, p.sentLogStart = r.res.HighWatermark, r.res.LogStart

@@ -163,3 +163,62 @@ func TestFollowerGetsWhatHadNoRoom(t *testing.T) {
 	}
 	t.Errorf("the second answer is %+v", got)
 }
+
+// DeleteRecords waits until the follower has deleted the records too, for as long as the client does.
+func TestDeleteRecordsWaitsForReplicas(t *testing.T) {
+	b := startBroker(t)
+	defer b.stop()
+	id := b.followed("t")
+	client, follower := b.dial(), b.dialAsNode()
+	defer client.close()
+	defer follower.close()
+	ask[*kmsg.ProduceResponse](client, produceRequest(9, 1, "t", values("a", "b")))
+	follower.fetch(asFollower(otherNode, id, 2))
+	deletion := func(below int64, timeout time.Duration) *kmsg.DeleteRecordsRequest {
+		req := kmsg.NewPtrDeleteRecordsRequest()
+		req.Version, req.TimeoutMillis = 2, int32(timeout.Milliseconds())
+		req.Topics = []kmsg.DeleteRecordsRequestTopic{{Topic: "t", Partitions: []kmsg.DeleteRecordsRequestTopicPartition{{Offset: below}}}}
+		return req
+	}
+	one := func(resp *kmsg.DeleteRecordsResponse) kmsg.DeleteRecordsResponseTopicPartition {
+		return resp.Topics[0].Partitions[0]
+	}
+	late := one(ask[*kmsg.DeleteRecordsResponse](client, deletion(1, time.Millisecond)))
+	wantCode(t, "a follower that has not deleted", late.ErrorCode, kerr.RequestTimedOut)
+	if late.LowWatermark != 0 || b.partition("t", 0).Log().StartOffset() != 1 {
+		t.Errorf("low watermark %d, the leader's log starts at %d", late.LowWatermark, b.partition("t", 0).Log().StartOffset())
+	}
+	sent := deletion(2, time.Minute)
+	client.send(sent)
+	for _, start := range []int64{0, 1, 2} {
+		fetch := asFollower(otherNode, id, 2)
+		fetch.Topics[0].Partitions[0].LogStartOffset = start
+		follower.fetch(fetch)
+	}
+	if got := one(answer[*kmsg.DeleteRecordsResponse](client, sent)); got.ErrorCode != 0 || got.LowWatermark != 2 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A follower whose fetch is parked hears of records that are deleted at once.
+func TestFollowerHearsOfDeletedRecords(t *testing.T) {
+	b := startBroker(t)
+	defer b.stop()
+	id := b.followed("t")
+	client, follower := b.dial(), b.dialAsNode()
+	defer client.close()
+	defer follower.close()
+	ask[*kmsg.ProduceResponse](client, produceRequest(9, 1, "t", values("a", "b")))
+	opening := asFollower(otherNode, id, 2)
+	opening.SessionEpoch = initialEpoch
+	session := follower.fetch(waiting(opening, time.Millisecond)).SessionID
+	parked := waiting(asFollower(otherNode, id, 2), time.Hour)
+	parked.SessionID, parked.SessionEpoch, parked.Topics = session, 1, nil
+	follower.send(parked)
+	if _, err := b.partition("t", 0).DeleteRecords(1); err != nil {
+		t.Fatal(err)
+	}
+	if got := firstPartition(t, answer[*kmsg.FetchResponse](follower, parked)); got.LogStartOffset != 1 {
+		t.Errorf("%+v", got)
+	}
+}

@@ -35,7 +35,8 @@ type follower struct {
 	caughtUp, fetched time.Time
 	leaderEnd         ids.Offset
 
-	sent ids.Offset // where it was last sent records from; NoOffset for nowhere
+	start ids.Offset // of its log, as it last said; NoOffset before its first fetch
+	sent  ids.Offset // where it was last sent records from; NoOffset for nowhere
 }
 
 // InSync is a member of an ISR that a leader asks for.
@@ -79,7 +80,7 @@ func (c *Core) followersOf(now time.Time) []follower {
 		case known != nil:
 			out = append(out, *known)
 		default:
-			f := follower{node: node, epoch: NoBrokerEpoch, end: ids.NoOffset, leaderEnd: ids.NoOffset, sent: ids.NoOffset}
+			f := follower{node: node, epoch: NoBrokerEpoch, end: ids.NoOffset, leaderEnd: ids.NoOffset, start: ids.NoOffset, sent: ids.NoOffset}
 			if slices.Contains(c.state.ISR, node) {
 				f.caughtUp = c.leader.now
 			}
@@ -119,6 +120,7 @@ func (c *Core) FollowerFetched(r FollowerFetch, start ids.Offset, now time.Time)
 		return false, fmt.Errorf("a fetch of node %d as of broker epoch %d comes after one of epoch %d: %w", r.Node, r.BrokerEpoch, f.epoch, kerr.NotLeaderForPartition)
 	}
 	c.leader.now = later(c.leader.now, now)
+	f.start = r.Start
 	if r.From <= start && r.Start < start {
 		return false, nil
 	}
@@ -131,6 +133,18 @@ func (c *Core) FollowerFetched(r FollowerFetch, start ids.Offset, now time.Time)
 	f.epoch, f.end = r.BrokerEpoch, r.From
 	f.fetched, f.leaderEnd = c.leader.now, c.end
 	return c.leader.change == nil && c.mayJoin(f), nil
+}
+
+// LowWatermark returns the lowest start of the logs of the replicas at work, of which this one's is given: NoOffset where one
+// has not told yet. What lies below is deleted everywhere (KIP-107).
+func (c *Core) LowWatermark(start ids.Offset) ids.Offset {
+	low := start
+	for i := range c.leader.followers {
+		if f := &c.leader.followers[i]; c.standing != nil && c.standing(f.node) != NoBrokerEpoch {
+			low = min(low, f.start)
+		}
+	}
+	return low
 }
 
 // Sends notes that a follower is sent the records from an offset on, and tells whether it has been sent those the last time too: it

@@ -49,6 +49,7 @@ func (p *Partition) readAsFollower(req *FollowerRead) (FetchResult, error) {
 	}
 	p.mu.RUnlock()
 	p.advanced(hw, moved, broken)
+	p.starts.tell()
 	if joins && p.peers.ISRWanted != nil {
 		p.peers.ISRWanted(p)
 	}
@@ -256,6 +257,7 @@ func (p *Partition) ChangeISR() (ISRChange, bool) {
 		p.syncIfNeeded() // if it is about to be the only one in sync
 	}
 	p.advance(ids.NoOffset) // nobody waits for a replica whose broker is no longer at work
+	p.starts.tell()
 	return change, ok
 }
 

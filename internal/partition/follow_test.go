@@ -303,3 +303,46 @@ func TestLeaderChecksWhatIsAskedForAgain(t *testing.T) {
 		t.Fatalf("the damaged replica goes on: %v", err)
 	}
 }
+
+// TestLowWatermark is the lowest log start of the replicas at work; one that has not told yet counts as having deleted nothing.
+func TestLowWatermark(t *testing.T) {
+	f := newFixture(t, DurabilityOS)
+	standing := int64(1)
+	f.SetPeers(Peers{Standing: func(ids.NodeID) int64 { return standing }})
+	f.SetState(pair(self, 1))
+	f.put(t)
+	f.put(t)
+	low := func(want ids.Offset) {
+		t.Helper()
+		if got, _, err := f.LowWatermark(); err != nil || got != want {
+			t.Fatalf("low watermark %d, %v, want %d", got, err, want)
+		}
+	}
+	low(ids.NoOffset)
+	f.mustFetch(t, 2, 1, 1)
+	low(0)
+	if _, err := f.DeleteRecords(2); err != nil {
+		t.Fatal(err)
+	}
+	low(0)
+	_, changed, err := f.LowWatermark()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.ReadAsFollower(&FollowerRead{Node: other, BrokerEpoch: 1, From: 2, Start: 1, CurrentEpoch: 1, LastFetchedEpoch: -1, MaxBytes: 1}); err != nil {
+		t.Fatal(err)
+	}
+	<-changed
+	low(1)
+	_, changed, _ = f.LowWatermark()
+	standing = NoBrokerEpoch
+	f.ChangeISR() // as when brokers change
+	<-changed
+	low(2)
+	_, changed, _ = f.LowWatermark()
+	f.SetState(pair(other, 2))
+	<-changed
+	if _, _, err := f.LowWatermark(); !errors.Is(err, kerr.NotLeaderForPartition) {
+		t.Fatalf("after the end of its leadership: %v", err)
+	}
+}

@@ -68,6 +68,7 @@ type Partition struct {
 	policy    atomic.Pointer[Policy]
 	committed deferred.Queue // waits for the high watermark
 	readers   watchers       // fetches of consumers: they wait for the high watermark
+	starts    lowered        // waits for the log starts of other replicas
 	replicas  watchers       // fetches of followers: they wait for the end of the log, and for the high watermark
 }
 
@@ -153,6 +154,7 @@ func (p *Partition) SetState(s State) {
 	p.advance(ids.NoOffset)
 	p.syncIfNeeded()
 	p.tellAll()
+	p.starts.tell()
 }
 
 // setState takes s over. The log and the queue know of a new epoch before its first append.
@@ -205,6 +207,7 @@ func (p *Partition) Close(err error) {
 	p.mu.Unlock()
 	p.committed.Fail(err)
 	p.tellAll()
+	p.starts.tell()
 }
 
 // durable is the log's hook after each sync.
