@@ -28,7 +28,7 @@ func NewControllers(h *Handlers, log ReadableLog) *Controllers { return &Control
 var atControllers = map[kmsg.Key]bool{
 	kmsg.CreateTopics: true, kmsg.DeleteTopics: true, kmsg.CreatePartitions: true, kmsg.AlterConfigs: true, kmsg.IncrementalAlterConfigs: true,
 	kmsg.ElectLeaders: true, kmsg.AlterPartitionAssignments: true, kmsg.UpdateFeatures: true, kmsg.UnregisterBroker: true, kmsg.AllocateProducerIDs: true,
-	kmsg.BrokerRegistration: true, kmsg.BrokerHeartbeat: true, kmsg.AlterPartition: true, kmsg.DescribeQuorum: true,
+	kmsg.BrokerRegistration: true, kmsg.BrokerHeartbeat: true, kmsg.AlterPartition: true, kmsg.AssignReplicasToDirs: true, kmsg.DescribeQuorum: true,
 }
 
 // Serves implements server.Handler.
