@@ -22,10 +22,12 @@ import (
 // A fetch reads only what may have news: everything the first time, and then what the
 // session's Watch noted, what the request changes, and what the last answer had no room for.
 //
-// Gaps: replicas are refused until there is more than one broker; -2, Kafka's debug
-// reader, is served like a consumer.
+// A replica is answered if its connection has proved to be that node's. -2, Kafka's debug reader, is served like a consumer,
+// and by followers too: it compares replicas.
+//
+// Gaps: consumers are served by leaders only.
 func init() {
-	register(kmsg.Fetch, 4, 18, fetch, "for consumers; replicas are refused while there is one broker")
+	register(kmsg.Fetch, 4, 18, fetch, "consumers are served by leaders")
 }
 
 const (
@@ -72,6 +74,7 @@ type fetchCall struct {
 	wait               time.Duration
 	brokerEpoch        int64 // of a follower
 	committed          bool  // isolation level read_committed
+	anyReplica         bool  // the debug reader
 	refused            error // of every partition
 	topCode            int16 // error code of the whole answer
 
@@ -100,7 +103,7 @@ func (c *fetchCall) begin(h *Handlers, x *server.Exchange, s *fetchSession, req 
 	}
 	c.minBytes = min(int(req.MinBytes), c.maxBytes)
 	c.wait = time.Duration(req.MaxWaitMillis) * time.Millisecond
-	c.committed = req.IsolationLevel == readCommitted
+	c.committed, c.anyReplica = req.IsolationLevel == readCommitted, replicaOf(req) == debugReplica
 	c.refused, c.topCode = nil, 0
 	if req.IsolationLevel != readUncommitted && req.IsolationLevel != readCommitted {
 		c.refused = fmt.Errorf("isolation level %d: %w", req.IsolationLevel, kerr.UnknownServerError)
@@ -112,10 +115,7 @@ func (c *fetchCall) begin(h *Handlers, x *server.Exchange, s *fetchSession, req 
 // followerOf returns the replica that fetches, NoNode for a client, Kafka's debug reader among these. A replica is
 // what the other end of the connection has proved to be: an error refuses every partition to who only says so.
 func followerOf(h *Handlers, x *server.Exchange, req *kmsg.FetchRequest) (ids.NodeID, error) {
-	replica := req.ReplicaID
-	if req.Version >= 15 {
-		replica = req.ReplicaState.ID
-	}
+	replica := replicaOf(req)
 	if replica == noReplica || replica == debugReplica {
 		return ids.NoNode, nil
 	}
@@ -124,6 +124,14 @@ func followerOf(h *Handlers, x *server.Exchange, req *kmsg.FetchRequest) (ids.No
 	}
 	h.Logger.Warn("replica fetch refused", "peer", x.Conn.RemoteAddr(), "replica", replica)
 	return ids.NoNode, fmt.Errorf("node %d fetches as a replica over a connection that is not that node's: %w", replica, kerr.ClusterAuthorizationFailed)
+}
+
+// replicaOf is who a request says that it comes from.
+func replicaOf(req *kmsg.FetchRequest) int32 {
+	if req.Version >= 15 {
+		return req.ReplicaState.ID
+	}
+	return req.ReplicaID
 }
 
 // run reads until there is enough, something that cannot wait, or no time left.
@@ -217,6 +225,7 @@ func (c *fetchCall) readOne(r *fetchResult) error {
 		MaxBytes:         c.room(p),
 		AtLeastOne:       c.bytes == 0,
 		ReadCommitted:    c.committed,
+		AnyReplica:       c.anyReplica,
 	}
 	var err error
 	r.res, err = p.part.Read(&req)

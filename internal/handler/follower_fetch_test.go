@@ -222,3 +222,40 @@ func TestFollowerHearsOfDeletedRecords(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// Kafka's debug reader (kafka-replica-verification) reads every replica, as far as that knows what is committed; a client reads the leader.
+func TestDebugReaderReadsOfFollowers(t *testing.T) {
+	b := startBroker(t)
+	defer b.stop()
+	id := b.create("t", 1)
+	client := b.dial()
+	defer client.close()
+	ask[*kmsg.ProduceResponse](client, produceRequest(9, partition.AcksAll, "t", values("a", "b")))
+	b.apply(&metadata.PartitionChangeRecord{TopicID: id, Leader: otherNode, Replicas: []ids.NodeID{testNode, otherNode}})
+	_, epoch := b.partition("t", 0).Leader()
+	for _, c := range []struct {
+		name    string
+		replica int32
+		epoch   ids.LeaderEpoch
+		want    int16
+	}{
+		{"a client", noReplica, epoch, kerr.NotLeaderForPartition.Code},
+		{"the debug reader", debugReplica, epoch, 0},
+		{"the debug reader without an epoch", debugReplica, ids.NoLeaderEpoch, 0},
+		{"the debug reader in an epoch that has ended", debugReplica, epoch - 1, kerr.FencedLeaderEpoch.Code},
+		{"the debug reader in an epoch to come", debugReplica, epoch + 1, kerr.UnknownLeaderEpoch.Code},
+	} {
+		req := asFollower(ids.NodeID(c.replica), id, 0)
+		req.Topics[0].Partitions[0].CurrentLeaderEpoch = int32(c.epoch)
+		got := firstPartition(t, client.fetch(req))
+		if got.ErrorCode != c.want || c.want == 0 && (got.HighWatermark != 2 || len(got.RecordBatches) == 0) {
+			t.Errorf("%s got %+v", c.name, got)
+		}
+		if req.Version, req.ReplicaID = 12, c.replica; c.want == 0 { // which carries the replica elsewhere
+			req.Topics[0].Topic = "t"
+			if got := firstPartition(t, client.fetch(req)); got.ErrorCode != 0 || len(got.RecordBatches) == 0 {
+				t.Errorf("%s of version 12 got %+v", c.name, got)
+			}
+		}
+	}
+}

@@ -172,18 +172,25 @@ func (c *Core) inSyncMin() int { return min(c.rules.MinInSyncReplicas, len(c.sta
 // that it leads: 74 for an older epoch, 75 for a newer one, 6 where another leads (KIP-320).
 // current is -1 where the request carries none.
 func (c *Core) FenceLeader(current ids.LeaderEpoch) error {
-	if current != ids.NoLeaderEpoch {
-		if current < c.state.LeaderEpoch {
-			return kerr.FencedLeaderEpoch
-		}
-		if current > c.state.LeaderEpoch {
-			return kerr.UnknownLeaderEpoch
-		}
+	if err := c.FenceEpoch(current); err != nil {
+		return err
 	}
 	if !c.Leads() {
 		return kerr.NotLeaderForPartition
 	}
 	return nil
+}
+
+// FenceEpoch is FenceLeader for who reads of any replica.
+func (c *Core) FenceEpoch(current ids.LeaderEpoch) error {
+	switch {
+	case current == ids.NoLeaderEpoch || current == c.state.LeaderEpoch:
+		return nil
+	case current < c.state.LeaderEpoch:
+		return kerr.FencedLeaderEpoch
+	default:
+		return kerr.UnknownLeaderEpoch
+	}
 }
 
 // EnoughInSync checks min.insync.replicas (error 19).

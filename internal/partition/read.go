@@ -16,6 +16,7 @@ type FetchRequest struct {
 	MaxBytes         int32
 	AtLeastOne       bool // return the first batch whole even where it is over MaxBytes (KIP-74)
 	ReadCommitted    bool
+	AnyReplica       bool // answer though another leads, with what this replica knows to be committed
 }
 
 // FetchResult is the answer for one partition. Its Slice holds a reference of a
@@ -42,7 +43,11 @@ func (p *Partition) Read(req *FetchRequest) (FetchResult, error) {
 }
 
 func (p *Partition) readLocked(req *FetchRequest) (FetchResult, error) {
-	if err := p.serveLocked(req.CurrentEpoch); err != nil {
+	fence := p.mu.core.FenceLeader
+	if req.AnyReplica {
+		fence = p.mu.core.FenceEpoch
+	}
+	if err := p.fencedLocked(fence(req.CurrentEpoch)); err != nil {
 		return FetchResult{HighWatermark: -1, LastStable: -1, LogStart: -1}, err
 	}
 	res := FetchResult{HighWatermark: p.Log().HighWatermark(), LastStable: p.Log().LastStableOffset(), LogStart: p.Log().StartOffset()}
@@ -70,13 +75,18 @@ func (p *Partition) divergenceLocked(from ids.Offset, last ids.LeaderEpoch) (*Di
 
 // serveLocked tells whether this replica may answer a client that knows the leader epoch current.
 func (p *Partition) serveLocked(current ids.LeaderEpoch) error {
+	return p.fencedLocked(p.mu.core.FenceLeader(current))
+}
+
+// fencedLocked is what keeps this replica from answering: that it has gone, that it is fenced, or its log.
+func (p *Partition) fencedLocked(fence error) error {
 	if p.mu.gone != nil {
 		return p.mu.gone
 	}
 	if err := p.Log().Err(); err != nil {
 		return err // as in Kafka, whoever leads
 	}
-	return p.mu.core.FenceLeader(current)
+	return fence
 }
 
 // Found is the answer to an offset look-up. Offset and Timestamp are -1 where nothing fits.
