@@ -32,7 +32,7 @@ func (m *Member) describe() Description {
 	}
 	for id, p := range m.peers() {
 		r := Replica{Peer: p, LogEnd: ids.NoOffset}
-		if end, known := matched[id]; known {
+		if end := matched[id]; end > 0 { // 0 is what raft begins with, before it knows
 			r.LogEnd = ids.Offset(end + 1)
 		}
 		if m.core != nil && id == m.core.id {

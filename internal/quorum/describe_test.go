@@ -46,6 +46,36 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
+// A new leader says of one that has not answered it yet that nothing is known, as Apache Kafka does, and not that it has the first entry.
+func TestDescribeUnheard(t *testing.T) {
+	nodes := wire(t)
+	for _, n := range nodes {
+		n.start(t, nodes)
+	}
+	dead := leader(t, nodes[1], nodes[2], nodes[3])
+	decide(t, []string{"a"}, nodes[1], nodes[2], nodes[3])
+	dead.end(t)
+	dead.ln.Close()
+	var rest []*wired
+	for _, n := range nodes {
+		if n != dead {
+			rest = append(rest, n)
+		}
+	}
+	decide(t, []string{"a", "b"}, rest...)
+	d, err := leader(t, rest...).Describe(t.Context())
+	if err != nil || len(d.Voters) != 3 {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	if v := d.Voters[dead.id-1]; v.Node != dead.id || v.LogEnd != ids.NoOffset || !v.Heard.IsZero() {
+		t.Errorf("the one that runs no more: %+v", v)
+	}
+	for _, n := range rest {
+		n.end(t)
+		n.ln.Close()
+	}
+}
+
 // A lone voter describes itself.
 func TestDescribeAlone(t *testing.T) {
 	cfg := testConfig(newDisk(t))
