@@ -43,7 +43,7 @@ func (c *Core) reassign(topic string, asked *kmsg.AlterPartitionAssignmentsReque
 			asked.Partition, topic, len(have), len(nodes))
 	}
 	if !slices.Equal(nodes, have) {
-		return refuse(kerr.InvalidReplicaAssignment, "partition %d of topic %q is on brokers %v and cannot be moved to %v: this release does not move replicas between brokers",
+		return refuse(kerr.UnsupportedVersion, "partition %d of topic %q is on brokers %v and cannot be moved to %v: this release does not move replicas between brokers",
 			asked.Partition, topic, have, nodes)
 	}
 	return nil

@@ -9,7 +9,7 @@ import (
 //
 //	v1 the replication factor may be held fixed (KIP-860)
 func init() {
-	register(kmsg.AlterPartitionAssignments, 0, 1, alterPartitionReassignments, "to the one broker there is")
+	register(kmsg.AlterPartitionAssignments, 0, 1, alterPartitionReassignments, "to the brokers that a partition is on; anything else answers 35 until replicas can be moved")
 }
 
 func alterPartitionReassignments(h *Handlers, x *server.Exchange) {

@@ -7,10 +7,10 @@ import (
 
 // ListPartitionReassignments: v0 (KIP-455)
 //
-// Partitions stay where they are while there is one broker, so none is ever on its
-// way, whichever topics are asked for. Kafka does not tell of unknown ones either.
+// Partitions stay where they are, so none is ever on its way, whichever topics are asked for.
+// Kafka does not tell of unknown ones either.
 func init() {
-	register(kmsg.ListPartitionReassignments, 0, 0, listPartitionReassignments, "none is ever in progress while there is one broker")
+	register(kmsg.ListPartitionReassignments, 0, 0, listPartitionReassignments, "none is ever in progress")
 }
 
 func listPartitionReassignments(_ *Handlers, x *server.Exchange) {
