@@ -57,6 +57,9 @@ func (c *Core) directoriesTold(b *metadata.Broker, req *kmsg.BrokerHeartbeatRequ
 	now := *b
 	now.OfflineDirs = among(b.Dirs, req.OfflineLogDirs, b.OfflineDirs)
 	now.FullDirs = among(b.Dirs, fullLogDirs(req), nil)
+	if c.alone(b) {
+		now.FullDirs = b.FullDirs // nobody can take over, and a full disk is not written to for that
+	}
 	if slices.Equal(now.OfflineDirs, b.OfflineDirs) && slices.Equal(now.FullDirs, b.FullDirs) {
 		return nil
 	}
@@ -72,6 +75,16 @@ func (c *Core) directoriesTold(b *metadata.Broker, req *kmsg.BrokerHeartbeatRequ
 		}
 	}
 	return recs
+}
+
+// alone tells whether no other broker is registered.
+func (c *Core) alone(b *metadata.Broker) bool {
+	for other := range c.pending.Brokers() {
+		if other.ID != b.ID {
+			return false
+		}
+	}
+	return true
 }
 
 // among returns those of dirs that are told of or were known before, in the order of dirs; not nil.

@@ -222,7 +222,7 @@ type DirInfo struct {
 	Path string
 	ID   ids.DirectoryID
 	Err  error // why it is offline; nil while it is not
-	Full bool  // produce is refused for want of room
+	Full bool  // produce is refused for want of room, and the reserve is given back
 	Logs int
 }
 
@@ -234,7 +234,7 @@ func (s *Store) Dirs() []DirInfo {
 	}
 	infos := make([]DirInfo, 0, len(s.cfg.Dirs))
 	for _, d := range s.dirs[:len(s.cfg.Dirs)] {
-		infos = append(infos, DirInfo{d.path, d.id, d.err(), d.env.full.Load(), logs[d.path]})
+		infos = append(infos, DirInfo{d.path, d.id, d.err(), d.env.full.Load() && d.room.told.Load(), logs[d.path]})
 	}
 	return infos
 }

@@ -23,7 +23,8 @@ var reserveChunk [1 << 20]byte
 type room struct {
 	wanted  atomic.Bool // a write found none
 	full    bool
-	holding bool // the file is there, whole
+	holding bool        // the file is there, whole
+	told    atomic.Bool // full, for others to see
 }
 
 // noRoom is told by a write that found no room. It does not block.
@@ -48,12 +49,14 @@ func (r *room) check(d *dataDir) {
 		d.store.cfg.Logger.Error("disk is full: produce is refused until there is room. Delete topics, shorten their retention, or make the disk larger",
 			"dir", d.path, "freeBytes", free, "wantedBytes", roomAgain*reserved)
 		r.release(d)
+		r.told.Store(true)
 		d.store.roomChanged()
 	case short:
 	case r.full && free >= roomAgain*reserved:
 		r.full = false
 		d.env.full.Store(false)
 		d.store.cfg.Logger.Info("disk has room again: produce is accepted", "dir", d.path, "freeBytes", free)
+		r.told.Store(false)
 		r.hold(d)
 		d.store.roomChanged()
 	case !r.full && !r.holding:

@@ -72,8 +72,9 @@ type followed struct {
 	sent  sentFetch
 	noted bool // in changed
 
-	failures int       // in a row
-	until    time.Time // it is not asked for before
+	failures   int       // in a row
+	unfollowed bool      // the last answer was fine and could not be followed
+	until      time.Time // it is not asked for before
 }
 
 // sentFetch is what the leader knows of a partition from the last request that named it.
@@ -108,7 +109,7 @@ func (f *Fetcher) Follow(key PartitionKey, epoch ids.LeaderEpoch) {
 		f.order = append(f.order, p)
 	}
 	p.epoch, p.gone = epoch, false
-	p.failures, p.until = 0, time.Time{}
+	p.failures, p.unfollowed, p.until = 0, false, time.Time{}
 	f.note(p)
 }
 
@@ -288,9 +289,10 @@ func (f *Fetcher) Response(now time.Time, resp *kmsg.FetchResponse) []Answer {
 			answer := p.answer(&t.Partitions[j])
 			if answer.Err != nil {
 				p.backOff(now, f.cfg.Backoff)
-			} else {
+			} else if !p.unfollowed {
 				p.failures = 0
 			}
+			p.unfollowed = false
 			served = served || len(answer.Batches) > 0
 			out = append(out, answer)
 		}
@@ -361,12 +363,16 @@ func (f *Fetcher) failed(now time.Time, pauses int) {
 	}
 }
 
-// Backoff says that an answer of a partition could not be followed: it rests.
-func (f *Fetcher) Backoff(key PartitionKey, now time.Time) {
-	if p := f.partitions[key]; p != nil {
-		p.backOff(now, f.cfg.Backoff)
-		f.note(p)
+// Backoff says that an answer of a partition could not be followed: it rests. first tells that the one before could.
+func (f *Fetcher) Backoff(key PartitionKey, now time.Time) (first bool) {
+	p := f.partitions[key]
+	if p == nil {
+		return false
 	}
+	p.unfollowed = true
+	p.backOff(now, f.cfg.Backoff)
+	f.note(p)
+	return p.failures == 1
 }
 
 func (p *followed) backOff(now time.Time, longest time.Duration) {

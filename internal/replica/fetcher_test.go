@@ -246,6 +246,44 @@ func TestPartitionThatFails(t *testing.T) {
 	s.wants("9/1 a0@5")
 }
 
+// TestPartitionThatCannotBeFollowed, for want of room say, rests longer each time, until it can.
+func TestPartitionThatCannotBeFollowed(t *testing.T) {
+	s := newScript(t, a0)
+	s.wants("0/0 a0@5")
+	for n, pause := range []string{"10ms", "20ms", "40ms"} {
+		s.hears(noSession, records(a0, "x"))
+		if first := s.Backoff(a0, s.now); first != (n == 0) {
+			t.Errorf("failure %d is the first: %v", n+1, first)
+		}
+		s.wants("nothing for " + pause)
+		s.now = s.now.Add(time.Second)
+		s.wants("0/0 a0@5")
+	}
+	s.hears(noSession, records(a0, "x"))
+	s.logs[a0] = partition.Position{End: 6, LastEpoch: 2, Start: 1, Ready: true}
+	s.wants("0/0 a0@6")
+	s.hears(noSession, records(a0, "y"))
+	if !s.Backoff(a0, s.now) {
+		t.Error("a failure after a success is not the first")
+	}
+	s.wants("nothing for 10ms")
+}
+
+// TestPartitionWithoutRoom is asked for still, to tell that this replica is there, but for next to nothing.
+func TestPartitionWithoutRoom(t *testing.T) {
+	s := newScript(t, a0)
+	p := s.logs[a0]
+	for _, full := range []bool{false, true, false} {
+		p.Full = full
+		s.logs[a0] = p
+		req := s.wants("0/0 a0@5")
+		if got := req.Topics[0].Partitions[0].PartitionMaxBytes; (got == 1) != full {
+			t.Errorf("full %v: asks for %d bytes", full, got)
+		}
+		s.hears(noSession)
+	}
+}
+
 // TestPartitionThatIsSynced is not asked for before what it has is synced.
 func TestPartitionThatIsSynced(t *testing.T) {
 	s := newScript(t, a0, a1)

@@ -287,8 +287,12 @@ func (l *leaderFetch) carryOutOne(t *toFollow) error {
 }
 
 func (l *leaderFetch) failed(t *toFollow, err error) {
-	l.owner.cfg.Logger.Error("what the leader sent cannot be followed; it is tried again", "partition", t.p.TopicPartition().String(), "leader", l.leader, "cause", err)
 	l.mu.Lock()
-	l.mu.fetcher.Backoff(t.Key, time.Now())
+	first := l.mu.fetcher.Backoff(t.Key, time.Now())
 	l.mu.Unlock()
+	level := slog.LevelDebug
+	if first {
+		level = slog.LevelError
+	}
+	l.owner.cfg.Logger.Log(context.Background(), level, "what the leader sent cannot be followed; it is tried again", "partition", t.p.TopicPartition().String(), "leader", l.leader, "cause", err)
 }
