@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/moldau/moldau/internal/config"
@@ -190,39 +191,41 @@ func (r *refusals) told(why error) bool {
 	return false
 }
 
-// probe calls gone if a node cannot be reached for goneAfter. One that hangs can: its heartbeats tell.
-func (n *nodes) probe(address string, gone func()) {
+// probe calls gone if a node cannot be reached for goneAfter. One that hangs can: its heartbeats tell. Where a firewall may be
+// in between, only a connection that is refused or dropped counts.
+func (n *nodes) probe(address string, filtered bool, gone func()) {
 	if n.probes.ctx.Err() != nil {
 		return
 	}
 	n.probes.Go(func() {
-		for began := time.Now(); !n.answers(address); {
-			if n.probes.ctx.Err() != nil {
+		for began := time.Now(); ; time.Sleep(probePause) {
+			answers, certain := n.answers(address)
+			if answers || filtered && !certain || n.probes.ctx.Err() != nil {
 				return
 			}
 			if time.Since(began) > goneAfter {
 				gone()
 				return
 			}
-			time.Sleep(probePause)
 		}
 	})
 }
 
-// answers tells whether a node takes a connection and keeps it: one whose process is ending takes it and drops it.
-func (n *nodes) answers(address string) bool {
+// answers tells whether a node takes a connection and keeps it: one whose process is ending takes it and drops it. certain is
+// false where the network may be why it does not.
+func (n *nodes) answers(address string) (answers, certain bool) {
 	ctx, cancel := context.WithTimeout(n.probes.ctx, goneAfter)
 	defer cancel()
 	conn, err := n.dialer(ctx, "tcp", address)
 	if err != nil {
-		return false
+		return false, errors.Is(err, syscall.ECONNREFUSED)
 	}
 	defer conn.Close()
 	if err := conn.SetReadDeadline(time.Now().Add(keptFor)); err != nil {
-		return false
+		return false, true
 	}
 	_, err = conn.Read(make([]byte, 1)) // a node says nothing before it has got a hello or a request
-	return errors.Is(err, os.ErrDeadlineExceeded)
+	return errors.Is(err, os.ErrDeadlineExceeded), true
 }
 
 // voterIDs returns the nodes of controller.quorum.voters.
@@ -284,7 +287,7 @@ func (b *Broker) probeBrokers(img *metadata.Image) {
 }
 
 // probeBroker has the controller fence a broker that cannot be reached, unless it registers anew meanwhile. One that is no
-// controller is reached where clients reach it.
+// controller is looked for where other brokers reach it, and nobody has promised that controllers may dial there.
 func (b *Broker) probeBroker(node ids.NodeID) {
 	registered, known := b.metadata.Image().Broker(node)
 	if !known || b.nodes == nil {
@@ -298,5 +301,5 @@ func (b *Broker) probeBroker(node ids.NodeID) {
 		}
 		address = net.JoinHostPort(e.Host, strconv.Itoa(int(e.Port)))
 	}
-	b.nodes.probe(address, func() { b.controller.BrokerGone(node, registered.Epoch) })
+	b.nodes.probe(address, !found, func() { b.controller.BrokerGone(node, registered.Epoch) })
 }

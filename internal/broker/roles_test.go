@@ -5,12 +5,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -278,6 +282,50 @@ func TestLoneControllerOfTwoBrokers(t *testing.T) {
 	}
 }
 
+// The listener of a controller answers nodes, about what controllers decide: anything else ends the connection, and nothing more.
+func TestControllerListenerServesControllers(t *testing.T) {
+	s := newSplit(t, 1)
+	s.start(1, 11)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	ask := func(req kmsg.Request) (kmsg.Response, error) { return s.nodes[11].nodes.requests.Request(ctx, 1, req) }
+	fetch := kmsg.NewPtrFetchRequest()
+	fetch.Version = 17
+	fetch.Topics = []kmsg.FetchRequestTopic{{TopicID: [16]byte{9}, Partitions: []kmsg.FetchRequestTopicPartition{{}}}}
+	for key := range int16(kmsg.MaxKey + 1) {
+		req := kmsg.RequestForKey(key)
+		if req == nil || key == int16(kmsg.ApiVersions) {
+			continue
+		}
+		switch kmsg.Key(key) {
+		case kmsg.Produce, kmsg.ListOffsets, kmsg.Metadata, kmsg.OffsetCommit, kmsg.FindCoordinator, kmsg.JoinGroup, kmsg.DescribeLogDirs, kmsg.AlterReplicaLogDirs, kmsg.DescribeProducers:
+			req.SetVersion(req.MaxVersion())
+		case kmsg.Fetch:
+			req = fetch // as replica -1, which is another's name
+		default:
+			continue
+		}
+		if resp, err := ask(req); err == nil {
+			t.Errorf("%s is answered: %+v", kmsg.NameForKey(key), resp)
+		}
+	}
+	fetch.ReplicaState.ID = 11
+	if resp, err := ask(fetch); err != nil || resp.(*kmsg.FetchResponse).ErrorCode != kerr.InvalidRequest.Code {
+		t.Errorf("a fetch of another topic: %+v, %v", resp, err)
+	}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(s.nodes[1].address))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	asking, stop := context.WithTimeout(ctx, time.Second)
+	defer stop()
+	if err := cl.Ping(asking); err == nil {
+		t.Error("a client is served")
+	}
+	s.create(11, "afterwards", 1, 1)
+}
+
 // Another controller decides when the active one ends, brokers follow it and stay unfenced.
 func TestControllersFailOver(t *testing.T) {
 	s := newSplit(t, 3)
@@ -312,7 +360,7 @@ func TestLostBrokerIsFenced(t *testing.T) {
 	lost.quorum.Stop()
 }
 
-// A voter's id on a broker is refused before anything is touched, and a controller that takes nobody's part is too.
+// The controllers of one cluster do not take in a broker with the disk of another.
 func TestBrokerOfAnotherCluster(t *testing.T) {
 	one, other := newSplit(t, 1), newSplit(t, 1)
 	one.start(1, 11)
@@ -331,5 +379,48 @@ func TestBrokerOfAnotherCluster(t *testing.T) {
 		t.Error("two clusters have one id")
 	} else if _, known := got.Broker(11); known {
 		t.Error("the broker is registered")
+	}
+}
+
+// A broker counts as gone where connections to it are refused. Where the network may be why there is none, only a controller, which
+// has to be reached there, does.
+func TestProbe(t *testing.T) {
+	refused := &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+	lost := &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}
+	for _, c := range []struct {
+		what     string
+		errs     []error // of attempts; the last for ever; nil: the node is there
+		filtered bool
+		gone     bool
+	}{
+		{"a controller that is not there", []error{refused}, false, true},
+		{"a controller that is not reached", []error{lost}, false, true},
+		{"a broker that is not there", []error{refused}, true, true},
+		{"a broker that is not reached", []error{lost}, true, false},
+		{"a broker that is slow to come back", []error{refused, refused, nil}, true, false},
+		{"a broker that is there", []error{nil}, true, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			n := &nodes{dialer: func(context.Context, string, string) (net.Conn, error) {
+				err := c.errs[0]
+				if len(c.errs) > 1 {
+					c.errs = c.errs[1:]
+				}
+				if err != nil {
+					return nil, err
+				}
+				conn, other := net.Pipe()
+				t.Cleanup(func() { other.Close() })
+				return conn, nil
+			}}
+			n.probes.ctx, n.probes.cancel = context.WithCancel(t.Context())
+			gone := false
+			n.probe("broker:9092", c.filtered, func() { gone = true })
+			n.probes.Wait()
+			n.probes.cancel()
+			if gone != c.gone {
+				t.Errorf("%s: gone %v, want %v", c.what, gone, c.gone)
+			}
+		})
 	}
 }
