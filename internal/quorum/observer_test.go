@@ -140,13 +140,18 @@ func TestObserverHasWhatIsCommitted(t *testing.T) {
 		if s := tr.nodes[leader].Status(); s.LogEnd <= s.HighWatermark {
 			t.Fatalf("%+v", s)
 		}
+		late := tr.view()
+		defer late.Stop()
+		late.sees(t, want)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		if err := v.ReadIndex(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a read without a majority: %v", err)
 		}
-		if got := v.machine.state(); !slices.Equal(got, want) {
-			t.Errorf("%d changes are seen, %d are decided", len(got), len(want))
+		for _, v := range []*viewer{v, late} {
+			if got := v.machine.state(); !slices.Equal(got, want) {
+				t.Errorf("%d changes are seen, %d are decided", len(got), len(want))
+			}
 		}
 	})
 }
