@@ -77,6 +77,7 @@ func (s *suite) run(ctx context.Context) error {
 		{"the disk of another cluster is refused", s.otherDisk},
 		{"a second node of the same id is refused", s.duplicateNode},
 		{"a node that is told wrong addresses is refused", s.wrongAddress},
+		{"controllers and brokers that are nodes of their own", s.rolesApart},
 	} {
 		note, err := sc.run(ctx)
 		if err == nil {
