@@ -50,6 +50,7 @@ func (f *fakeRegistrar) BrokerHeartbeat(_ context.Context, req *kmsg.BrokerHeart
 func newTestLifecycle(f *fakeRegistrar, lost chan error) *lifecycle {
 	return &lifecycle{
 		to: f, node: 3, every: 500 * time.Millisecond, offset: func() ids.Offset { return 50 },
+		dirs: func() (offline, full []ids.DirectoryID) { return nil, nil },
 		lost: func(err error) { lost <- err }, logger: slog.New(slog.DiscardHandler),
 	}
 }

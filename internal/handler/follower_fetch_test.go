@@ -200,10 +200,16 @@ func TestDeleteRecordsWaitsForReplicas(t *testing.T) {
 	}
 }
 
+// ledLongAgo has fetches of followers wait for as long as they ask.
+type ledLongAgo struct{ Partitions }
+
+func (ledLongAgo) Led() (time.Time, <-chan struct{}) { return time.Time{}, nil }
+
 // A follower whose fetch is parked hears of records that are deleted at once.
 func TestFollowerHearsOfDeletedRecords(t *testing.T) {
 	b := startBroker(t)
 	defer b.stop()
+	b.handlers.Partitions = ledLongAgo{b.handlers.Partitions}
 	id := b.followed("t")
 	client, follower := b.dial(), b.dialAsNode()
 	defer client.close()
