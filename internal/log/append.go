@@ -157,6 +157,7 @@ func (l *Log) appendRunLocked(r *run, nowMs int64) error {
 	if err := l.writeLocked(seg, r.bytes, pos); err != nil {
 		return err
 	}
+	l.mu.producers.nowMs = nowMs // a follower does not check
 	for p := r.bytes; len(p) > 0; {
 		b := record.Batch(p[:record.Batch(p).SizeBytes()])
 		seg.indexBatch(b, pos, l.config.Load().IndexIntervalBytes)

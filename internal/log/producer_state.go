@@ -33,7 +33,7 @@ type producerState struct {
 	// mapEnd is exclusive: every batch below it has been seen.
 	mapEnd ids.Offset
 
-	nowMs int64 // the time of the latest check or load
+	nowMs int64 // the time of the latest check, append or load
 }
 
 // producerEntry is what is known of one producer id.

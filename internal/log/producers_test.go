@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -132,6 +133,22 @@ func TestDuplicatesAreKnownAfterRestart(t *testing.T) {
 			t.Errorf("the log ends at %d", l.EndOffset())
 		}
 	})
+}
+
+// A producer whose records came from a leader is as alive as one that wrote here: when this replica leads, its retries are known.
+func TestFollowersDoNotForgetProducersThatWrite(t *testing.T) {
+	e := newTestEnv(t, vfs.NewMem())
+	l := e.create(DefaultConfig())
+	b := idempotent(9, 0, 2)
+	if _, err := l.AppendAsFollower(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.retain(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := l.AppendAsLeader(idempotent(9, 0, 2), 1); err != nil || !a.Duplicate || a.BaseOffset != 0 {
+		t.Errorf("the same batch once more: %+v, %v", a, err)
+	}
 }
 
 // A truncation takes back what producers wrote: the same batch is no duplicate then.
