@@ -421,6 +421,7 @@ func (b *Broker) serveRequests() {
 		}
 		deps.Partitions, deps.LogDirs, deps.MoveReplica = located{b.table, b.metadata.Image}, b.store, b.mover.Move
 		deps.Controller, deps.ToController, deps.Groups = b.forward, b.forward.toController, b.coordinators.groups
+		deps.Counts = func() bool { return b.cfg.Lone() || b.lifecycle.counts() }
 	}
 	b.handlers = handler.New(deps)
 	b.onStop(func(context.Context) error { b.handlers.Stop(); return nil })

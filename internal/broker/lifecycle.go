@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -34,7 +35,8 @@ type lifecycle struct {
 	lost    func(error)     // told why the node is no broker any more; must not block
 	logger  *slog.Logger
 
-	epoch  int64 // set by register
+	epoch  int64                     // set by register
+	taken  atomic.Pointer[time.Time] // when the latest heartbeat was sent that the controller has taken; nil before the first
 	beats  sync.WaitGroup
 	cancel context.CancelFunc // ends beats
 }
@@ -135,7 +137,19 @@ func (l *lifecycle) say(ctx context.Context, wantShutDown bool) *kmsg.BrokerHear
 		req.OfflineLogDirs = append(req.OfflineLogDirs, dir)
 	}
 	controller.SetFullLogDirs(req, full)
-	return l.to.BrokerHeartbeat(ctx, req)
+	sent := time.Now()
+	resp := l.to.BrokerHeartbeat(ctx, req)
+	if resp.ErrorCode == 0 && !resp.IsFenced {
+		l.taken.Store(&sent)
+	}
+	return resp
+}
+
+// counts tells whether the broker's session lasts: for as long as it does no controller has fenced the broker for its silence and made
+// another the leader of what it leads. It has to be asked for what is answered from memory; what is written waits for other replicas.
+func (l *lifecycle) counts() bool {
+	sent := l.taken.Load()
+	return sent != nil && time.Since(*sent) < l.session
 }
 
 const (

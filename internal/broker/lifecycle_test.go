@@ -20,6 +20,7 @@ import (
 // fakeRegistrar answers heartbeats from a list, the last of it for ever.
 type fakeRegistrar struct {
 	refusal *controller.Refusal
+	after   time.Duration // heartbeats are answered
 
 	mu struct {
 		sync.Mutex
@@ -37,6 +38,7 @@ func (f *fakeRegistrar) BrokerRegistration(_ context.Context, req *kmsg.BrokerRe
 }
 
 func (f *fakeRegistrar) BrokerHeartbeat(_ context.Context, req *kmsg.BrokerHeartbeatRequest) *kmsg.BrokerHeartbeatResponse {
+	time.Sleep(f.after)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.mu.beats, f.mu.at = append(f.mu.beats, *req), append(f.mu.at, time.Now())
@@ -84,6 +86,39 @@ func TestLifecycle(t *testing.T) {
 			if b.BrokerID != 3 || b.BrokerEpoch != 42 || b.CurrentMetadataOffset != 50 || b.WantFence || b.WantShutdown {
 				t.Fatalf("%+v", b)
 			}
+		}
+	})
+}
+
+// A broker counts for a session after it has sent what the controller took, however late the answer came.
+func TestLifecycleCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, lost := &fakeRegistrar{}, make(chan error, 1)
+		timedOut := kmsg.BrokerHeartbeatResponse{ErrorCode: kerr.RequestTimedOut.Code}
+		f.mu.answers = []kmsg.BrokerHeartbeatResponse{{IsFenced: true}, {}, {}, timedOut}
+		l := newTestLifecycle(f, lost)
+		l.session = 3 * time.Second
+		l.beat(t.Context())
+		if l.counts() {
+			t.Error("counts before it is unfenced")
+		}
+		f.after = time.Second
+		l.beat(t.Context())
+		time.Sleep(2*time.Second - 1)
+		if !l.counts() {
+			t.Error("does not count though its session lasts")
+		}
+		time.Sleep(1)
+		if l.counts() {
+			t.Error("counts a session after the heartbeat was sent")
+		}
+		f.after = 0
+		l.beat(t.Context())
+		time.Sleep(l.session / 2)
+		l.beat(t.Context())
+		time.Sleep(l.session / 2)
+		if l.counts() {
+			t.Error("a heartbeat that was not taken counts")
 		}
 	})
 }

@@ -232,7 +232,7 @@ func (c *fetchCall) readOne(r *fetchResult) error {
 	if err != nil {
 		c.s.forgetReplica(p)
 	}
-	return err
+	return c.h.outOfRange(err)
 }
 
 // room is how many bytes of a partition the answer still takes.

@@ -70,6 +70,7 @@ type Deps struct {
 	LocalController Controller
 	Nodes           Nodes // nil where no other nodes are admitted
 	Groups          Groups
+	Counts          func() bool // whether no others can lead yet what this broker leads
 	Quorum          Quorum
 	// ToController has the active controller, which is another node, answer a request as it is.
 	ToController func(context.Context, kmsg.Request) (kmsg.Response, error)

@@ -117,7 +117,7 @@ func startBrokerOn(t testing.TB, fs vfs.FS, dirs string, settings ...string) *br
 	b.mover = replica.NewMover(b.table, b.store, discard)
 	b.handlers = New(Deps{
 		Node: testNode, Image: b.image.Load, Partitions: b.table, LogDirs: b.store, MoveReplica: b.mover.Move, Controller: b,
-		LocalController: noController{}, Nodes: b, Quorum: &b.quorum, ToController: b.toController, Config: func() *config.Broker { return b.config }, Logger: discard,
+		LocalController: noController{}, Nodes: b, Counts: func() bool { return true }, Quorum: &b.quorum, ToController: b.toController, Config: func() *config.Broker { return b.config }, Logger: discard,
 	})
 	if b.srv, err = server.New(server.DefaultConfig(), server.Deps{Handler: b.handlers, Peers: b, Logger: slog.New(slog.NewTextHandler(b, nil))}); err != nil {
 		t.Fatal(err)

@@ -99,6 +99,9 @@ func (h *Handlers) findOffset(topic string, p *kmsg.ListOffsetsRequestTopicParti
 	if p.Timestamp == timestampLatestTiered || p.Timestamp == timestampPendingUpload {
 		return none, nil
 	}
+	if err := h.succeeded(); err != nil {
+		return none, err
+	}
 	found, err := part.FindOffset(p.Timestamp, ids.LeaderEpoch(p.CurrentLeaderEpoch), committed)
 	if err != nil {
 		return none, err

@@ -96,6 +96,12 @@ func noOffset(partition int32, errorCode int16) kmsg.OffsetFetchResponseGroupTop
 
 // fetchOffsets asks for the offsets of one group.
 func (h *Handlers) fetchOffsets(x *server.Exchange, g *kmsg.OffsetFetchRequestGroup, stable bool, answer func(kmsg.OffsetFetchResponseGroup)) {
+	if h.succeeded() != nil {
+		out := kmsg.NewOffsetFetchResponseGroup()
+		out.Group, out.ErrorCode = g.Group, kerr.NotCoordinator.Code
+		answer(out)
+		return
+	}
 	byID := x.Version >= topicIDsSince
 	var unknown []kmsg.OffsetFetchResponseGroupTopic
 	if byID && g.Topics != nil {

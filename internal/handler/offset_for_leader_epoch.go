@@ -26,6 +26,9 @@ func offsetForLeaderEpoch(h *Handlers, x *server.Exchange) {
 			epoch, end := ids.NoLeaderEpoch, ids.NoOffset
 			part, err := h.Partitions.ByName([]byte(t.Topic), p.Partition)
 			if err == nil {
+				err = h.succeeded()
+			}
+			if err == nil {
 				epoch, end, err = part.EndOffsetForEpoch(ids.LeaderEpoch(p.LeaderEpoch), ids.LeaderEpoch(p.CurrentLeaderEpoch))
 			}
 			out.Partitions = append(out.Partitions, kmsg.OffsetForLeaderEpochResponseTopicPartition{
