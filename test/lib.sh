@@ -6,7 +6,7 @@
 #   start_kafka DIR PORT      starts Apache Kafka there; sets broker_pid
 #   start_moldau_cluster DIR PORT, start_kafka_cluster DIR PORT   three nodes on PORT and the two after it; set broker_pids, comma-separated
 #   stop_broker PID           SIGTERM, then SIGKILL after 30 s
-#   $work/pid                 names one more process to stop at the end, for brokers that a subshell starts anew
+#   $work/pid, $work/pid.*    name more processes to stop at the end, for brokers that a subshell starts anew
 # BROKER_CONF and KAFKA_CONF (no MOLDAU_ name, which the broker would read) are lines added to the properties. Every process that was started ends with the script.
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 kafka=$root/test/kafka/kafka.sh
@@ -18,7 +18,8 @@ die() { say "$(basename "$0"): $*"; exit 1; }
 
 finish() {
   local status=$? pid
-  for pid in "${started[@]}" $(cat "$work/pid" 2>/dev/null); do stop_broker "$pid"; done
+  for pid in "${started[@]}"; do stop_broker "$pid"; done # who starts brokers anew comes before them
+  for pid in $(cat "$work"/pid "$work"/pid.* 2>/dev/null); do stop_broker "$pid"; done
   if [ -n "${KEEP:-}" ]; then say "kept $work"; else rm -rf "$work"; fi
   exit "$status"
 }
