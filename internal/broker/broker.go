@@ -258,7 +258,7 @@ func (b *Broker) openQuorum(proposals *proposer) error {
 			Self:        quorum.Identity{Node: b.cfg.NodeID, Directory: b.store.MetadataDirectory()},
 			Controllers: b.nodes.controllers,
 			Ask:         b.nodes.metadata.Request,
-			AskNow:      b.nodes.heartbeats.Request,
+			AskNow:      b.nodes.reads.Request,
 			LeaderFound: b.nodes.leaderFound,
 			Logger:      b.deps.Logger,
 		}, b.metadata)

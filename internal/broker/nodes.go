@@ -39,8 +39,9 @@ type nodes struct {
 	dialer   func(ctx context.Context, network, address string) (net.Conn, error)
 	network  *quorum.Network // nil on a node that is none of several voters
 	refusals refusals
-	// requests carries what is forwarded, heartbeats what must not wait behind that, metadata what waits for news.
-	requests, heartbeats, metadata *peer.Client
+	// requests carries what is forwarded, heartbeats what must not wait behind that. Of an observer, metadata waits for news,
+	// and reads asks how far it is.
+	requests, heartbeats, metadata, reads *peer.Client
 
 	// controllers are those that a broker alone may ask. One that is known by its address alone has a negative id, as
 	// Kafka's clients call brokers of which they know no more.
@@ -79,7 +80,7 @@ func newNodes(cfg *config.Broker, deps Deps, local func() peer.Local) *nodes {
 	if cfg.Roles.Controller && len(cfg.Voters) > 1 {
 		n.network = quorum.NewNetwork(quorum.NetworkConfig{Local: local, Dial: n.dial, Logger: deps.Logger})
 	}
-	n.requests, n.heartbeats, n.metadata = n.newClient(deps), n.newClient(deps), n.newClient(deps)
+	n.requests, n.heartbeats, n.metadata, n.reads = n.newClient(deps), n.newClient(deps), n.newClient(deps), n.newClient(deps)
 	n.probes.ctx, n.probes.cancel = context.WithCancel(context.Background())
 	return n
 }
@@ -96,6 +97,7 @@ func (n *nodes) close() {
 	n.requests.Close()
 	n.heartbeats.Close()
 	n.metadata.Close()
+	n.reads.Close()
 	n.closeNetwork()
 	n.probes.Wait()
 }
@@ -257,8 +259,11 @@ func (b *Broker) controllerEndpoint() string {
 			return v.Address()
 		}
 	}
-	if len(b.forNodes) == 0 {
+	switch {
+	case len(b.forNodes) == 0:
 		return ""
+	case b.cfg.ControllerAt.Host != "":
+		return b.cfg.ControllerAt.Address()
 	}
 	l := b.cfg.ControllerListeners[0]
 	if ip := net.ParseIP(l.Host); l.Host == "" || ip.IsUnspecified() {

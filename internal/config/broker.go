@@ -39,6 +39,7 @@ type Broker struct {
 	Listeners           []Listener // to open, those of controllers not among them; none of a controller alone
 	Advertised          []Listener // in the order of Listeners
 	ControllerListeners []Listener // to open but on a lone node
+	ControllerAt        Listener   // where advertised.listeners has other nodes reach a controller alone; zero where it does not say
 	InterBrokerListener string
 	Voters              []Voter       // all, this node among them if it is a controller; where a controller names none it is the only one, and its Host is ""
 	Bootstrap           []string      // HOST:PORT of controllers, where a broker names no Voters

@@ -49,11 +49,10 @@ func (b *Broker) resolveListeners() error {
 		b.Listeners, b.ControllerListeners = nil, nil // what else is wrong with them does not matter
 		return err
 	}
-	err = b.checkProtocols(all, controllers)
-	if b.Roles.Broker {
-		err = errors.Join(err, b.resolveAdvertised(controllers), b.resolveInterBroker())
+	if err = b.checkProtocols(all, controllers); !b.Roles.Broker {
+		return errors.Join(err, b.resolveControllerAt())
 	}
-	return err
+	return errors.Join(err, b.resolveAdvertised(controllers), b.resolveInterBroker())
 }
 
 // checkRoleListeners wants those listeners that the roles of the node need, and no others.
@@ -169,6 +168,25 @@ func (b *Broker) resolveAdvertised(controllers []string) error {
 	}
 	if len(b.Advertised) == 0 {
 		return b.problem(name, "no listener for clients is among them; add %s://HOST:PORT", b.Listeners[0].Name)
+	}
+	return nil
+}
+
+// resolveControllerAt finds the first listener of a controller alone in advertised.listeners.
+func (b *Broker) resolveControllerAt() error {
+	const name = "advertised.listeners"
+	if !b.values.explicit(name) {
+		return nil
+	}
+	given, err := parseListeners(b.values.list(name))
+	if err != nil {
+		return b.problem(name, "%v", err)
+	}
+	for _, l := range given {
+		if l.Name == b.ControllerListeners[0].Name && l.Host != "" && !isAny(l.Host) {
+			b.ControllerAt = l
+			break
+		}
 	}
 	return nil
 }

@@ -20,6 +20,9 @@ func TestKafkasFilesOfOneRole(t *testing.T) {
 	if want := []Listener{{"CONTROLLER", "", 9093}}; !slices.Equal(c.ControllerListeners, want) || len(c.Listeners) != 0 || len(c.Advertised) != 0 || c.InterBrokerListener != "" {
 		t.Errorf("%+v", c)
 	}
+	if want := (Listener{"CONTROLLER", "localhost", 9093}); c.ControllerAt != want {
+		t.Errorf("others are told %v", c.ControllerAt)
+	}
 	if _, err := New(readTestdata(t, "controller.properties")); err == nil || !strings.Contains(err.Error(), "cluster.secret.file: it must be set, as the listener CONTROLLER://:9093 is not on a loopback address") {
 		t.Errorf("a controller for everybody: %v", err)
 	}

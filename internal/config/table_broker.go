@@ -192,7 +192,7 @@ var brokerSettings = []Setting{
 	{Name: "offsets.topic.num.partitions", Type: Int, Default: "50", Valid: atLeast(1),
 		Doc: "How many partitions __consumer_offsets gets when it is made."},
 	{Name: "offsets.topic.replication.factor", Type: Short, Default: "3", Valid: atLeast(1),
-		Doc: "How many replicas __consumer_offsets gets when it is made; as many as there are brokers where they are fewer."},
+		Doc: "How many replicas __consumer_offsets gets when it is made; as many as there are brokers where they are fewer, but where a broker that is no controller is asked for it."},
 	{Name: "offsets.topic.segment.bytes", Type: Int, Unit: "bytes", Default: "104857600", Valid: atLeast(1),
 		Doc: "segment.bytes of __consumer_offsets when it is made."},
 	{Name: "process.roles", Type: List, NoValue: true, Valid: someOf("broker", "controller"),
