@@ -59,6 +59,7 @@ func (b *Broker) register(ctx context.Context) error {
 	if err := b.waitRegistered(ctx); err != nil {
 		return fmt.Errorf("broker %d waits for its registration: %w", b.cfg.NodeID, err)
 	}
+	b.store.SetBrokerEpoch(b.lifecycle.epoch)
 	return b.store.SetClusterID(b.metadata.Image().ClusterID())
 }
 
@@ -137,9 +138,7 @@ func (b *Broker) registration() *kmsg.BrokerRegistrationRequest {
 			req.LogDirs = append(req.LogDirs, d.ID)
 		}
 	}
-	if before, ok := b.metadata.Image().Broker(b.cfg.NodeID); ok && b.store.CleanShutdown() {
-		req.PreviousBrokerEpoch = before.Epoch
-	}
+	req.PreviousBrokerEpoch = b.store.PreviousBrokerEpoch()
 	return req
 }
 

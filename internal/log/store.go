@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -104,6 +105,8 @@ type Store struct {
 	dirs  []*dataDir // of cfg.Dirs, in that order; then the metadata directory where it is another
 
 	found []*Log // what OpenStore found; set before it returns
+
+	brokerEpoch atomic.Int64 // for the marks of a clean close
 
 	// mu guards the table of logs. No lock of a log is taken with it held: a log that fails
 	// its directory holds its own lock and takes this one.
@@ -216,6 +219,32 @@ func (s *Store) CleanShutdown() bool {
 	}
 	return true
 }
+
+// noBrokerEpoch is the broker epoch of a broker that is not known.
+const noBrokerEpoch = -1
+
+// PreviousBrokerEpoch returns under which registration of the broker the directories were last written to, where they were closed
+// cleanly then and every time since, and -1 otherwise: a process that finds a crash behind it and ends in good order before it could
+// register does not make the crash undone.
+func (s *Store) PreviousBrokerEpoch() int64 {
+	if !s.CleanShutdown() {
+		return noBrokerEpoch
+	}
+	epoch := int64(noBrokerEpoch)
+	for _, d := range s.dirs {
+		switch {
+		case d.marked == nil: // new
+		case *d.marked == noBrokerEpoch || epoch != noBrokerEpoch && *d.marked != epoch:
+			return noBrokerEpoch
+		default:
+			epoch = *d.marked
+		}
+	}
+	return epoch
+}
+
+// SetBrokerEpoch tells under which registration the directories are written to from now on.
+func (s *Store) SetBrokerEpoch(epoch int64) { s.brokerEpoch.Store(epoch) }
 
 // DirInfo describes a data directory.
 type DirInfo struct {

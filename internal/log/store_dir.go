@@ -1,6 +1,7 @@
 package log
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -29,8 +30,15 @@ const (
 	futureSuffix = "-future"
 )
 
-// cleanContent is what Kafka's CleanShutdownFileHandler writes. The file's presence is what counts.
-const cleanContent = `{"version":0,"brokerEpoch":-1}`
+// cleanMark is what cleanFile holds (Java: CleanShutdownFileHandler). That it is there says that the logs are as they were
+// closed; BrokerEpoch says which registration of the broker that was true of without a break, -1 for none.
+type cleanMark struct {
+	Version     int   `json:"version"`
+	BrokerEpoch int64 `json:"brokerEpoch"`
+}
+
+// cleanMarkBytesMax is more than a mark ever has.
+const cleanMarkBytesMax = 1024
 
 // dataDir is one data directory.
 type dataDir struct {
@@ -40,8 +48,9 @@ type dataDir struct {
 	lock  io.Closer
 
 	// Set by OpenStore, constant after it.
-	clean  bool // closed cleanly the last time, or new
-	kafkas bool // Apache Kafka had it until now
+	clean  bool   // closed cleanly the last time, or new
+	marked *int64 // the broker epoch of cleanFile, nil where there was none
+	kafkas bool   // Apache Kafka had it until now
 	names  []string
 	id     ids.DirectoryID
 	// superseded is the partitions of which another directory has the copy to keep; interrupted
@@ -255,12 +264,33 @@ func (d *dataDir) markDirty() error {
 	return nil
 }
 
+// readMark returns the broker epoch of the mark of a clean close, nil where there is no mark. One that says nothing that is
+// understood is of epoch -1.
+func (d *dataDir) readMark() (*int64, error) {
+	if !d.has(cleanFile) {
+		return nil, nil
+	}
+	data, err := vfs.ReadFile(d.store.cfg.FS, filepath.Join(d.path, cleanFile), cleanMarkBytesMax)
+	if err != nil && !errors.Is(err, vfs.ErrTooLarge) {
+		return nil, fmt.Errorf("reading the mark of a clean close: %w", err)
+	}
+	var mark cleanMark
+	if json.Unmarshal(data, &mark) != nil || mark.Version != 0 {
+		mark.BrokerEpoch = noBrokerEpoch
+	}
+	return &mark.BrokerEpoch, nil
+}
+
 // markClean is not synced: a mark that a power cut loses costs a check of the logs' tails.
 // Everything that it vouches for has been synced before.
 func (d *dataDir) markClean() error {
+	content, err := json.Marshal(cleanMark{BrokerEpoch: d.store.brokerEpoch.Load()})
+	if err != nil {
+		return err
+	}
 	f, err := d.store.cfg.FS.Create(filepath.Join(d.path, cleanFile))
 	if err == nil {
-		_, err = f.WriteAt([]byte(cleanContent), 0)
+		_, err = f.WriteAt(content, 0)
 		err = errors.Join(err, f.Close())
 	}
 	if err != nil {

@@ -48,6 +48,7 @@ func OpenStore(cfg StoreConfig) (*Store, error) {
 		s.abandon()
 		return nil, err
 	}
+	s.brokerEpoch.Store(s.PreviousBrokerEpoch())
 	return s, nil
 }
 
@@ -161,7 +162,10 @@ func (d *dataDir) open() (refused bool, err error) {
 			return errors.Is(err, errDamagedFile), err
 		}
 	}
-	d.clean = d.has(cleanFile) || !d.holdsLogs()
+	if d.marked, err = d.readMark(); err != nil {
+		return false, err
+	}
+	d.clean = d.marked != nil || !d.holdsLogs()
 	if err := d.dropCopies(); err != nil {
 		return false, err
 	}

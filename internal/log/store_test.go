@@ -525,3 +525,38 @@ func TestDataDir(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatACleanCloseVouchesFor: the registration of the broker that has written everything that is there. A crash after it is not
+// undone by a later close in good order.
+func TestWhatACleanCloseVouchesFor(t *testing.T) {
+	eachStoreFS(t, func(t *testing.T, fsys vfs.FS, root string) {
+		dirs := []string{filepath.Join(root, "a"), filepath.Join(root, "b")}
+		open := func(dirs []string, want int64) *Store {
+			t.Helper()
+			s := openedStore(t, storeConfig(fsys, dirs...))
+			if got := s.PreviousBrokerEpoch(); got != want {
+				t.Fatalf("broker epoch %d, want %d", got, want)
+			}
+			return s
+		}
+		s := open(dirs, -1)
+		for n := range int32(2) {
+			appendValues(t, createdLog(t, s, partition("t", n)), "x")
+		}
+		s.SetBrokerEpoch(7)
+		closedStore(t, s)
+		closedStore(t, open(dirs, 7)) // before it could register
+		s = open(dirs, 7)
+		s.SetBrokerEpoch(9)
+		killed(s)
+		closedStore(t, open(dirs, -1)) // before it could register
+		s = open(dirs, -1)
+		s.SetBrokerEpoch(12)
+		closedStore(t, s)
+		closedStore(t, open(append(dirs, filepath.Join(root, "new")), 12))
+		s = open(dirs[:1], 12)
+		s.SetBrokerEpoch(13)
+		closedStore(t, s)
+		closedStore(t, open(dirs, -1))
+	})
+}
