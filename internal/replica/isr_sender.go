@@ -40,11 +40,12 @@ const (
 //
 // Goroutines: one, from Start to Stop.
 type ISRSender struct {
-	cfg    ISRSenderConfig
-	table  *Table
-	cancel context.CancelFunc
-	done   chan struct{}
-	wake   chan struct{} // gets one token when something is wanted
+	cfg      ISRSenderConfig
+	batchMax int // isrBatchMax
+	table    *Table
+	cancel   context.CancelFunc
+	done     chan struct{}
+	wake     chan struct{} // has a token while something is wanted
 
 	failing bool // the last request was not answered; run's
 
@@ -56,7 +57,7 @@ type ISRSender struct {
 
 // NewISRSender returns a sender for the partitions that this broker leads.
 func NewISRSender(cfg ISRSenderConfig) *ISRSender {
-	s := &ISRSender{cfg: cfg, done: make(chan struct{}), wake: make(chan struct{}, 1)}
+	s := &ISRSender{cfg: cfg, batchMax: isrBatchMax, done: make(chan struct{}), wake: make(chan struct{}, 1)}
 	s.mu.wanted = make(map[*partition.Partition]struct{})
 	return s
 }
@@ -79,6 +80,10 @@ func (s *ISRSender) Want(p *partition.Partition) {
 	s.mu.Lock()
 	s.mu.wanted[p] = struct{}{}
 	s.mu.Unlock()
+	s.poke()
+}
+
+func (s *ISRSender) poke() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -114,13 +119,14 @@ func (s *ISRSender) run(ctx context.Context) {
 	}
 }
 
-// take returns partitions that may want a change.
+// take returns partitions that may want a change, as many as one request may name; the others have it called again.
 func (s *ISRSender) take() []*partition.Partition {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []*partition.Partition
 	for p := range s.mu.wanted {
-		if len(out) == isrBatchMax {
+		if len(out) == s.batchMax {
+			s.poke()
 			break
 		}
 		delete(s.mu.wanted, p)
