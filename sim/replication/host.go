@@ -6,6 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau/moldau/internal/ids"
+	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/partition"
 	"github.com/moldau/moldau/internal/replica"
 )
@@ -22,11 +23,14 @@ type host struct {
 	world *world
 	node  ids.NodeID
 	disks []*disk // by partition
-	// lost tells that records which the broker had are gone, and that it has not registered since; lostAt is the metadata that
+	dir   ids.DirectoryID
+	term  ids.LeaderEpoch // the latest leader of the quorum that it has heard of
+	// lost tells that records which the broker had are gone, and that it has not registered since; lostAt is the offset of what
 	// last registered it after such a loss.
 	lost   bool
 	lostAt int
-	clean  bool // it stopped in order
+	closed int64 // the broker epoch up to whose end it has stopped in order ever since; NoBrokerEpoch where it has not
+	downAt int   // when it last ended
 
 	*process // nil while down
 	life     int
@@ -34,11 +38,11 @@ type host struct {
 
 // process is one run of a broker.
 type process struct {
-	epoch        int64 // NoBrokerEpoch before it is registered
-	registeredAt int
-	view         int // the metadata that it has, as an index into the controller's log
-	applied      int // the metadata that its partitions have
-	stopping     bool
+	lifecycle
+	view     int  // the offset up to which it has heard of metadata
+	applied  int  // up to which it has applied it
+	caughtUp bool // its partitions are shown the metadata, which has its registration
+	epoch    int64
 
 	replicas []*held
 	fetching map[ids.NodeID]*fetching
@@ -58,6 +62,8 @@ type held struct {
 	judged ids.LeaderEpoch
 	shown  ids.Offset // the high watermark as the judge last saw it
 	leads  ids.LeaderEpoch
+	rules  partition.Rules // as of the metadata at hand
+	state  partition.State // as the judge last saw it
 }
 
 // waiter is a produce request that waits for its records to be committed.
@@ -66,40 +72,33 @@ type waiter struct {
 	first    recordID
 }
 
-func (h *host) replicaOf(p int) bool {
-	return slices.Contains(h.world.controller.log[0].partitions[p].Replicas, h.node)
-}
+func (h *host) replicaOf(p int) bool { return slices.Contains(h.world.assigned[p], h.node) }
 
 // start runs the broker on what its disks have.
 func (h *host) start() {
 	w := h.world
 	h.life++
 	h.process = &process{
-		epoch: partition.NoBrokerEpoch, view: h.lastView(), applied: -1,
-		replicas: make([]*held, len(h.disks)), fetching: map[ids.NodeID]*fetching{}, sessions: map[int32]*session{},
+		epoch: partition.NoBrokerEpoch, replicas: make([]*held, len(h.disks)), fetching: map[ids.NodeID]*fetching{}, sessions: map[int32]*session{},
 	}
+	h.applied = w.rng.IntN(w.quorum.end() + 1) // its own log of the metadata goes on there
+	h.view = h.applied
 	for p, d := range h.disks {
 		if !h.replicaOf(p) {
 			continue
 		}
 		r := &held{number: p, disk: d, core: partition.NewCore(h.node, d.end(), d.durable, max(d.highWatermark, d.start)), judged: ids.NoLeaderEpoch, leads: ids.NoLeaderEpoch}
-		r.core.SetRules(w.rules)
 		r.core.SetStanding(h.standing)
-		r.shown = r.core.HighWatermark()
+		r.shown, r.state = r.core.HighWatermark(), r.core.State()
 		h.replicas[p] = r
 	}
-	w.tracef("node %d starts, stopped in order: %v", h.node, h.clean)
+	w.tracef("node %d starts, stopped in order in epoch %d", h.node, h.closed)
 	w.incarnations++
-	h.register(w.incarnations, h.clean)
-	h.clean = false
-	h.every(heartbeatEvery, h.heartbeat)
-	h.every(h.world.pollEvery, h.poll)
+	h.lifecycle = lifecycle{incarnation: numbered(2, w.incarnations), previous: h.closed, registered: partition.NoBrokerEpoch}
+	h.closed = partition.NoBrokerEpoch
+	h.every(heartbeatEvery, h.live)
+	h.every(w.pollEvery, h.poll)
 	h.every(tickEvery, h.tick)
-}
-
-// lastView is where the metadata goes on that the node has on its own disk.
-func (h *host) lastView() int {
-	return h.world.rng.IntN(len(h.world.controller.log))
 }
 
 // every has f called again and again until the broker ends.
@@ -129,14 +128,18 @@ func (h *host) alive(f func()) func() {
 	}
 }
 
-// call sends something to the controller, whose answers come back in this life alone.
-func (h *host) call(f func(reply func(func()))) {
+// call sends something to the controller, as far as it is known who that is; answers come back in this life alone.
+func (h *host) call(f func(s *seat, reply func(func()))) {
 	w := h.world
+	s := w.quorum.leaders[h.term]
+	if s == nil {
+		return
+	}
 	var then func()
 	answer := h.alive(func() { then() })
-	w.send(h.node, w.controllerNode(), func() {
-		f(func(do func()) {
-			w.send(w.controllerNode(), h.node, func() {
+	w.send(h.node, s.node, func() {
+		f(s, func(do func()) {
+			w.send(s.node, h.node, func() {
 				then = do
 				answer()
 			})
@@ -144,87 +147,83 @@ func (h *host) call(f func(reply func(func()))) {
 	})
 }
 
-// register tells the controller of this life until it has answered.
-func (h *host) register(incarnation int, clean bool) {
-	var try func()
-	try = h.alive(func() {
-		if h.epoch != partition.NoBrokerEpoch {
-			return
-		}
-		h.call(func(reply func(func())) {
-			h.world.decider.register(h.node, incarnation, clean, func(epoch int64, at int) {
-				reply(func() { h.registered(epoch, at) })
-			})
-		})
-		h.world.at(20+h.world.rng.IntN(20), try)
-	})
-	try()
-}
+// hears tells the machine of a leader of the quorum.
+func (h *host) hears(term ids.LeaderEpoch) { h.term = max(h.term, term) }
 
-func (h *host) registered(epoch int64, at int) {
-	h.epoch, h.registeredAt = epoch, at
-	if h.lost {
-		h.lost, h.lostAt = false, at
-	}
-}
-
-func (h *host) heartbeat() {
-	if h.epoch == partition.NoBrokerEpoch {
+// poll asks for the metadata, whoever leads the quorum.
+func (h *host) poll() {
+	w := h.world
+	from := w.quorum.leader
+	if from == nil {
 		return
 	}
-	epoch, seen, stop := h.epoch, h.applied, h.stopping
-	h.call(func(reply func(func())) {
-		h.world.decider.heartbeat(h.node, epoch, seen, stop, func(mayStop bool) {
-			reply(func() {
-				if mayStop && h.stopping {
-					h.stop()
-				}
-			})
-		})
-	})
-}
-
-// poll asks for the metadata.
-func (h *host) poll() {
-	h.call(func(reply func(func())) {
-		at := len(h.world.controller.log) - 1
-		reply(func() { h.learn(at) })
+	asked := h.alive(func() { h.current = true })
+	w.send(h.node, from.node, func() {
+		end, term := w.quorum.end(), w.quorum.epoch
+		if w.quorum.leader != from {
+			return
+		}
+		w.send(from.node, h.node, h.alive(func() {
+			h.hears(term)
+			h.learn(end)
+			asked()
+		}))
 	})
 }
 
 // learn has metadata arrive.
-func (h *host) learn(at int) {
-	h.view = max(h.view, at)
-	// What it had before it registered is of an earlier life.
-	if h.epoch == partition.NoBrokerEpoch || h.view < h.registeredAt {
-		return
-	}
+func (h *host) learn(end int) {
+	h.view = max(h.view, end)
+	q := h.world.quorum
 	for h.applied < h.view {
-		if h.applied < 0 || h.world.rng.IntN(2) == 0 {
-			h.applied = h.view
-		} else {
-			h.applied++
+		next, delta := h.applied+1, q.log[h.applied+1].delta
+		if h.world.rng.IntN(2) == 0 { // a snapshot
+			next = h.view
+			delta = metadata.Between(q.log[h.applied].image, q.log[next].image)
 		}
-		h.apply(h.world.controller.log[h.applied])
-		if older := h.applied - 1 - h.world.rng.IntN(4); older >= h.registeredAt && h.world.rng.IntN(8) == 0 {
-			h.apply(h.world.controller.log[older]) // which is told again, and changes nothing
+		h.applied = next
+		h.apply(delta, q.log[next].image)
+		if older := h.applied - 1 - h.world.rng.IntN(4); h.caughtUp && older >= int(h.epoch) && h.world.rng.IntN(8) == 0 {
+			h.show(metadata.Between(nil, q.log[older].image)) // which is told again, and changes nothing
 		}
 	}
 }
 
-// apply tells the partitions what the metadata says of them.
-func (h *host) apply(m *metadata) {
-	for p, r := range h.replicas {
-		if r == nil {
-			continue
+// apply takes over one image. What is of an earlier life is kept from the partitions.
+func (h *host) apply(delta *metadata.Delta, img *metadata.Image) {
+	h.hears(img.Epoch)
+	if b, ok := img.Broker(h.node); !h.caughtUp && ok && b.Incarnation == h.incarnation {
+		h.caughtUp, h.epoch = true, b.Epoch
+		delta = metadata.Between(nil, img)
+	}
+	if !h.caughtUp {
+		return
+	}
+	rules := h.world.rulesAt(img)
+	for _, r := range h.replicas {
+		if r != nil {
+			r.rules = rules
+			r.core.SetRules(rules)
 		}
-		state := m.partitions[p].State
+	}
+	h.show(delta)
+	if delta.BrokersChanged() {
+		h.wantAll()
+	}
+}
+
+// show tells the partitions what the metadata says of them.
+func (h *host) show(delta *metadata.Delta) {
+	changes := delta.LocalChanges(h.node)
+	for _, local := range slices.Concat(changes.Leaders, changes.Followers) {
+		r := h.replicas[local.TP.Partition]
+		state := partition.State{Leader: local.Leader, LeaderEpoch: local.LeaderEpoch, PartitionEpoch: local.PartitionEpoch, Replicas: local.Replicas, ISR: local.ISR}
 		if !r.core.SetState(state, h.world.clock()) {
 			continue
 		}
 		for node, f := range h.fetching {
 			if node != state.Leader {
-				f.fetcher.Unfollow(keyOf(p))
+				f.fetcher.Unfollow(keyOf(r.number))
 			}
 		}
 		switch {
@@ -233,7 +232,7 @@ func (h *host) apply(m *metadata) {
 		default:
 			r.waiters, r.leads = nil, ids.NoLeaderEpoch
 			if state.Leader != ids.NoNode {
-				h.fetchingFrom(state.Leader).fetcher.Follow(keyOf(p), state.LeaderEpoch)
+				h.fetchingFrom(state.Leader).fetcher.Follow(keyOf(r.number), state.LeaderEpoch)
 			}
 		}
 	}
@@ -252,14 +251,13 @@ func (h *host) lead(r *held, state partition.State) {
 
 // standing is what the metadata that the partitions have says of a broker.
 func (h *host) standing(node ids.NodeID) int64 {
-	if h.applied < 0 {
-		return partition.NoBrokerEpoch
-	}
-	if b := h.world.controller.log[h.applied].brokers[node]; b.epoch > 0 && b.available() {
-		return b.epoch
+	if b, ok := h.image().Broker(node); ok && b.Active() {
+		return b.Epoch
 	}
 	return partition.NoBrokerEpoch
 }
+
+func (h *host) image() *metadata.Image { return h.world.quorum.log[h.applied].image }
 
 // settle carries out what an event made due, and has the judge look.
 func (h *host) settle() {
@@ -317,14 +315,21 @@ func (h *host) tick() {
 		if h.world.rng.IntN(8) == 0 && !r.syncing {
 			h.sync(r) // the system's own
 		}
-		if r.core.Leads() {
-			h.isr.want(r.number)
-		}
 		if r.core.Leads() && h.world.rng.IntN(20) == 0 && h.world.faults {
 			r.disk.raiseStart(r.core.HighWatermark() - ids.Offset(h.world.rng.IntN(2)*h.world.rng.IntN(10)))
 		}
 	}
+	h.wantAll()
 	h.settle()
+}
+
+// wantAll has every partition that the broker leads asked who should be in sync.
+func (h *host) wantAll() {
+	for _, r := range h.replicas {
+		if r != nil && r.core.Leads() {
+			h.isr.want(r.number)
+		}
+	}
 }
 
 // stop ends the broker in order.
@@ -335,7 +340,7 @@ func (h *host) stop() {
 			r.disk.reopen(r.disk.end())
 		}
 	}
-	h.clean = true
+	h.closed = h.previous
 	h.down("stops in order")
 }
 
@@ -364,10 +369,30 @@ func (h *host) kill(powerCut bool) {
 	h.down(what)
 }
 
+// empty has all disks be replaced after a stop in order.
+func (h *host) empty() {
+	if h.process == nil {
+		return
+	}
+	for _, d := range h.disks {
+		*d = disk{truncations: d.truncations + 1}
+	}
+	h.newDirectory()
+	h.lost, h.closed, h.world.emptied = true, h.previous, true // as another directory, which it still has, says
+	h.down("gets empty disks")
+}
+
+func (h *host) newDirectory() {
+	h.world.incarnations++
+	h.dir = numbered(3, h.world.incarnations)
+}
+
 func (h *host) down(what string) {
 	w := h.world
 	w.tracef("node %d %s", h.node, what)
+	h.toldGone(h.epoch)
 	h.process = nil
+	h.downAt = w.now
 	after := 1 + w.rng.IntN(10)
 	if w.rng.IntN(2) == 0 {
 		after = 1 + w.rng.IntN(downMax)
@@ -410,7 +435,7 @@ func (s *isrSender) want(p int) {
 }
 
 func (s *isrSender) send(h *host) {
-	if s.busy || h.epoch == partition.NoBrokerEpoch {
+	if s.busy || !h.caughtUp {
 		return
 	}
 	var changes []replica.Alteration
@@ -437,8 +462,8 @@ func (s *isrSender) send(h *host) {
 		}
 	}
 	req := replica.AlterPartitionRequest(h.node, h.epoch, changes)
-	h.call(func(reply func(func())) {
-		w.decider.alterPartition(req, func(resp *kmsg.AlterPartitionResponse) {
+	h.call(func(seat *seat, reply func(func())) {
+		seat.alterPartition(req, func(resp *kmsg.AlterPartitionResponse) {
 			reply(func() {
 				answers := replica.AlterPartitionAnswers(changes, resp)
 				done(func(i int) bool {

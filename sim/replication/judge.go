@@ -45,17 +45,6 @@ func (j *judge) fail(format string, args ...any) {
 	}
 }
 
-// decided is told of committed metadata.
-func (j *judge) decided(m *metadata) {
-	for p := range m.partitions {
-		known, a := &j.partitions[p], &m.partitions[p]
-		if a.unclean && a.LeaderEpoch > known.unclean {
-			known.unclean, known.begun = a.LeaderEpoch, false
-			known.lossy++
-		}
-	}
-}
-
 // leads is told of a replica that begins to lead in an epoch.
 func (j *judge) leads(h *host, r *held) {
 	known, epoch := &j.partitions[r.number], r.core.State().LeaderEpoch
@@ -139,7 +128,7 @@ func (j *judge) saw(h *host, r *held) {
 
 // sawAdvance looks at a leader whose high watermark has moved.
 func (j *judge) sawAdvance(h *host, r *held) {
-	s, rules := r.core.State(), j.world.rules
+	s, rules := r.core.State(), r.rules
 	if need := min(rules.MinInSyncReplicas, len(s.Replicas)); len(s.ISR) < need {
 		j.fail("partition %d: node %d commits with %v in sync, and %d have to be", r.number, h.node, s.ISR, need)
 	}
@@ -173,7 +162,7 @@ func (j *judge) acknowledged(h *host, r *held, a waiter) {
 		j.fail("partition %d: node %d acknowledges %+v at %d, where it has %+v", r.number, h.node, a.first, a.from, got)
 		return
 	}
-	decided := &j.world.controller.committed().partitions[r.number]
+	decided := j.world.partition(r.number)
 	for o := a.from; o < a.to && int(o) < len(known.committed); o++ {
 		if known.acked[o] == ids.NoLeaderEpoch {
 			known.acked[o] = r.core.State().LeaderEpoch
@@ -189,7 +178,7 @@ func (j *judge) acknowledged(h *host, r *held, a waiter) {
 				return
 			}
 		}
-		if need := min(j.world.rules.MinInSyncReplicas, len(decided.Replicas)); copies < need {
+		if need := min(r.rules.MinInSyncReplicas, len(decided.Replicas)); copies < need {
 			j.fail("partition %d: node %d acknowledges what lies at %d, and %d replicas have it, not %d", r.number, h.node, o, copies, need)
 			return
 		}
@@ -204,7 +193,7 @@ func (h *host) keeps(p int, o ids.Offset, want recordID, seen int) bool {
 	switch {
 	case o < d.start:
 		return true
-	case h.world.rules.Durability == partition.DurabilityFsync:
+	case h.world.rules.Durability == partition.DurabilityFsync && !h.world.emptied:
 		return ok && got == want && o < d.durable
 	}
 	return ok && got == want || h.lost || seen < h.lostAt
@@ -217,9 +206,17 @@ func (j *judge) look() {
 			continue
 		}
 		for _, r := range h.replicas {
-			if r != nil && r.core.HighWatermark() != r.shown {
+			if r == nil {
+				continue
+			}
+			if r.core.HighWatermark() != r.shown {
 				j.saw(h, r)
 			}
+			now := r.core.State()
+			if now.LeaderEpoch < r.state.LeaderEpoch || now.PartitionEpoch < r.state.PartitionEpoch {
+				j.fail("partition %d: node %d goes back from epoch %d.%d to %d.%d", r.number, h.node, r.state.LeaderEpoch, r.state.PartitionEpoch, now.LeaderEpoch, now.PartitionEpoch)
+			}
+			r.state = now
 		}
 	}
 }

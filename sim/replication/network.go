@@ -8,7 +8,7 @@ import (
 	"github.com/moldau/moldau/sim/schedule"
 )
 
-// network is every direction between two nodes. The last node is the controller.
+// network is every direction between two nodes. The last ones may be the active controller.
 type network struct {
 	nodes   int
 	lateMax int
@@ -62,8 +62,11 @@ func (n *network) disturb(rng *rand.Rand) string {
 		n.each(func(a, b int, l *schedule.Link) { l.Cut = side>>a&1 != side>>b&1 })
 		return fmt.Sprintf("the network is split, sides %b", side)
 	case 4:
-		n.links[n.nodes-1][one%(n.nodes-1)].Cut = true
-		return fmt.Sprintf("node %d hears nothing from the controller", one%(n.nodes-1))
+		one %= n.nodes - seats
+		for s := n.nodes - seats; s < n.nodes; s++ {
+			n.links[s][one].Cut = true
+		}
+		return fmt.Sprintf("node %d hears nothing from controllers", one)
 	case 5, 6:
 		n.each(func(_, _ int, l *schedule.Link) {
 			*l = schedule.Link{Lost: rng.Float64() / 3, Doubled: rng.Float64() / 3, Late: rng.Float64() / 3, Delay: 1 + rng.IntN(delayMax/2), HeldUpTo: 1 + rng.IntN(n.lateMax)}

@@ -20,10 +20,12 @@ func (o *Outcome) String() string {
 	return fmt.Sprintf("%d nodes, %d events, %d records, %d acks, %d epochs, %d unclean, %d starts, %d cuts", o.Nodes, o.Events, o.Records, o.Acks, o.Epochs, o.Unclean, o.Starts, o.Cuts)
 }
 
-// Run lets the world of a seed pass.
-func Run(seed uint64) Outcome {
+// Run lets the world of a seed pass: that many steps with faults, and then as many as it takes to heal. A step is an event, something
+// that arrives, is due or goes wrong, with all that follows from it at once.
+func Run(seed uint64, steps int) Outcome {
 	w := newWorld(seed)
-	w.run(faultsFor, nil)
+	w.found()
+	w.run(forever, func() bool { return w.happened >= steps })
 	if w.judge.failure == nil {
 		w.heal()
 	}

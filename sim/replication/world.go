@@ -9,18 +9,28 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/moldau/moldau/internal/config"
+	"github.com/moldau/moldau/internal/controller"
 	"github.com/moldau/moldau/internal/ids"
+	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/partition"
 	"github.com/moldau/moldau/sim/schedule"
 )
 
 // Times are in ms.
 const (
+	partitions = 2
+	seats      = 2 // that may be the active controller
+	topicName  = "simulated"
+	minISR     = "min.insync.replicas"
+
 	second         = 1000
-	faultsFor      = 15 * second
+	forever        = 1 << 40
+	foundWithin    = 10 * second
 	writesFor      = 5 * second // after healing
 	healFor        = 30 * second
 	sessionTimeout = 150
+	stopWithin     = second // a stop in order, though nobody takes over
 	heartbeatEvery = 20
 	tickEvery      = 50
 	fetchTimeout   = 80
@@ -40,11 +50,14 @@ type world struct {
 	happened   int
 	net        *network
 	hosts      []*host
-	controller *controller
-	decider    decider
+	quorum     *quorum
+	coreConfig controller.CoreConfig
+	schema     *config.Schema
 	judge      *judge
-	rules      partition.Rules
-	unclean    bool // unclean.leader.election.enable
+	assigned   [][]ids.NodeID  // the replicas of each partition
+	rules      partition.Rules // but for MinInSyncReplicas, which changes
+	unclean    bool            // unclean.leader.election.enable
+	emptied    bool            // a disk was lost whole
 
 	// What differs from world to world, in ms.
 	lateMax      int // how late a message is at most, beside its usual delay
@@ -57,7 +70,6 @@ type world struct {
 	writes bool // still
 
 	incarnations int
-	epochs       int64
 	requests     int
 	produced     int64
 	cuts         int
@@ -66,7 +78,7 @@ type world struct {
 
 func newWorld(seed uint64) *world {
 	rng := rand.New(rand.NewPCG(seed, 2))
-	w := &world{rng: rng, faults: true, writes: true}
+	w := &world{rng: rng}
 	nodes := 3 + rng.IntN(6)/3 // 3 or 4
 	replicas := 3
 	if rng.IntN(5) == 0 {
@@ -75,49 +87,81 @@ func newWorld(seed uint64) *world {
 	w.lateMax, w.pollEvery, w.produceEvery = 20+rng.IntN(400), 20+rng.IntN(300), 1+rng.IntN(10)
 	w.commitMax, w.alterTimeout = 1+rng.IntN(60), 10+rng.IntN(100)
 	w.rules = partition.Rules{
-		Durability:        []partition.Durability{partition.DurabilityAuto, partition.DurabilityFsync, partition.DurabilityOS}[rng.IntN(3)],
-		MinInSyncReplicas: 1 + rng.IntN(4)/2 + rng.IntN(12)/11,
+		Durability: []partition.Durability{partition.DurabilityAuto, partition.DurabilityFsync, partition.DurabilityOS}[rng.IntN(3)],
 		// No AlterPartition may be on its way for longer.
 		LagMax: time.Duration(w.lateMax+2*delayMax+rng.IntN(200)) * time.Millisecond,
 	}
 	w.unclean = rng.IntN(10) == 0
-	w.net = newNetwork(nodes+1, w.lateMax)
-	var partitions []assignment
-	for p := range 2 {
-		a := assignment{lastKnown: ids.NoNode}
-		for i := range replicas {
-			a.Replicas = append(a.Replicas, ids.NodeID((p+i)%nodes))
-		}
-		a.ISR, a.Leader = a.Replicas, ids.NoNode
-		partitions = append(partitions, a)
+	w.coreConfig = controller.CoreConfig{SessionTimeout: sessionTimeout * time.Millisecond, BalanceInterval: time.Duration(200+rng.IntN(3*second)) * time.Millisecond}
+	w.judge = newJudge(w, partitions)
+	broker, err := config.New([]config.Entry{{Name: "node.id", Value: "0"}})
+	if err != nil {
+		w.judge.fail("the configuration: %w", err)
+		return w
 	}
-	w.controller = newController(w, partitions)
-	w.decider = w.controller
-	w.judge = newJudge(w, len(partitions))
+	w.schema = config.NewSchema(func() *config.Broker { return broker })
+	w.net = newNetwork(nodes+seats, w.lateMax)
+	w.quorum = newQuorum(w, ids.NodeID(nodes), seats)
+	for p := range partitions {
+		var to []ids.NodeID
+		for i := range replicas {
+			to = append(to, ids.NodeID((p+i)%nodes))
+		}
+		w.assigned = append(w.assigned, to)
+	}
 	for n := range nodes {
-		h := &host{world: w, node: ids.NodeID(n), clean: true}
+		h := &host{world: w, node: ids.NodeID(n), term: ids.NoLeaderEpoch, closed: partition.NoBrokerEpoch}
+		w.hosts = append(w.hosts, h)
 		for range partitions {
 			h.disks = append(h.disks, &disk{})
 		}
-		w.hosts = append(w.hosts, h)
+		h.newDirectory()
 		w.at(rng.IntN(100), h.start)
 	}
-	w.at(0, w.produce)
-	w.at(rng.IntN(second), w.disturbNetwork)
-	w.at(rng.IntN(second), w.disturbHosts)
-	w.at(1, w.fence)
 	return w
+}
+
+// found lets the cluster begin, with a topic.
+func (w *world) found() {
+	w.quorum.elect()
+	atWork := func() bool {
+		for _, h := range w.hosts {
+			if b, ok := w.quorum.image().Broker(h.node); !ok || !b.Active() {
+				return false
+			}
+		}
+		return true
+	}
+	created := func() bool { return w.quorum.image().TopicCount() > 0 }
+	if w.run(foundWithin, atWork) {
+		w.quorum.leader.createTopic()
+	}
+	if !w.run(foundWithin, created) {
+		w.judge.fail("no cluster begins")
+		return
+	}
+	w.happened, w.faults, w.writes = 0, true, true
+	w.at(0, w.produce)
+	w.at(w.rng.IntN(second), w.disturbNetwork)
+	w.at(w.rng.IntN(second), w.disturbHosts)
+	w.at(w.rng.IntN(2*second), w.administer)
+}
+
+// partition is what is decided of one.
+func (w *world) partition(p int) *metadata.Partition {
+	known, _ := w.quorum.image().Partition(ids.TopicPartition{Topic: topicName, Partition: int32(p)})
+	return known
+}
+
+// rulesAt is what the configs of the topic ask of its replicas.
+func (w *world) rulesAt(img *metadata.Image) partition.Rules {
+	rules := w.rules
+	rules.MinInSyncReplicas = w.schema.MinISR(img.Config(metadata.ConfigResource{Type: metadata.ResourceTopic, Name: topicName}), len(w.assigned[0]))
+	return rules
 }
 
 // clock is what the cores take for the time.
 func (w *world) clock() time.Time { return time.UnixMilli(int64(1_000_000 + w.now)) }
-
-func (w *world) controllerNode() ids.NodeID { return ids.NodeID(len(w.hosts)) }
-
-func (w *world) nextEpoch() int64 {
-	w.epochs++
-	return w.epochs
-}
 
 func (w *world) at(after int, happen func()) {
 	w.events.Add(w.now+after, happen)
@@ -157,24 +201,13 @@ func (w *world) run(until int, holds func() bool) bool {
 }
 
 // committed tells everybody of new metadata.
-func (w *world) committed(at int) {
-	m := w.controller.log[at]
-	for p := range m.partitions {
-		if now, before := &m.partitions[p], &w.controller.log[at-1].partitions[p]; now.PartitionEpoch != before.PartitionEpoch {
-			w.tracef("controller: partition %d has leader %d, epoch %d.%d, in sync %v, eligible %v, last %d, unclean %v", p, now.Leader, now.LeaderEpoch, now.PartitionEpoch, now.ISR, now.elr, now.lastKnown, now.unclean)
-		}
-	}
-	w.judge.decided(m)
+func (w *world) committed(end int) {
+	from := w.quorum.leader
 	for _, h := range w.hosts {
-		if h.process != nil {
-			w.send(w.controllerNode(), h.node, h.alive(func() { h.learn(at) }))
+		if from != nil && h.process != nil {
+			w.send(from.node, h.node, h.alive(func() { h.learn(end) }))
 		}
 	}
-}
-
-func (w *world) fence() {
-	w.controller.fenceSilent()
-	w.at(10, w.fence)
 }
 
 // produce has a client write.
@@ -201,19 +234,19 @@ func (w *world) disturbHosts() {
 		return
 	}
 	h := w.hosts[w.rng.IntN(len(w.hosts))]
-	switch w.rng.IntN(12) {
+	switch w.rng.IntN(13) {
 	case 0, 1:
 		h.kill(false)
 	case 2, 3, 4:
 		h.kill(true)
 	case 5, 6:
-		if h.process != nil {
-			h.stopping = true
-			w.tracef("node %d is to stop", h.node)
-		}
+		h.leave()
 	case 7, 10:
-		w.tracef("another controller")
-		w.controller.fail()
+		w.quorum.elect()
+	case 11:
+		if w.rng.IntN(8) == 0 {
+			h.empty()
+		}
 	case 8:
 		for _, h := range w.hosts {
 			h.kill(true)
@@ -231,9 +264,11 @@ func (w *world) heal() {
 	w.tracef("everything heals")
 	w.faults = false
 	w.net.heal()
+	if w.quorum.leader == nil {
+		w.quorum.elect()
+	}
 	begun := w.now
-	w.run(begun+writesFor, nil)
-	acked := w.judge.ackedAfter(begun)
+	acked := w.run(begun+writesFor, func() bool { return w.judge.ackedAfter(begun) })
 	w.writes = false
 	if !w.run(begun+healFor, w.whole) || !acked {
 		if w.judge.failure == nil {
@@ -245,11 +280,11 @@ func (w *world) heal() {
 	}
 }
 
-// whole tells whether every replica is in sync and equal to the others.
+// whole tells whether every replica is in sync and equal to the others, and the preferred one leads.
 func (w *world) whole() bool {
-	for p := range w.controller.committed().partitions {
-		a := &w.controller.committed().partitions[p]
-		if a.Leader == ids.NoNode || len(a.ISR) != len(a.Replicas) {
+	for p := range partitions {
+		a := w.partition(p)
+		if a.Leader != a.Replicas[0] || len(a.ISR) != len(a.Replicas) {
 			return false
 		}
 		leader := w.hosts[a.Leader]
@@ -278,7 +313,8 @@ func (w *world) traceHost(h *host) {
 		w.tracef("node %d is down", h.node)
 		return
 	}
-	w.tracef("node %d: epoch %d registered at %d, applied %d of %d, broker %+v", h.node, h.epoch, h.registeredAt, h.applied, len(w.controller.log)-1, w.controller.committed().brokers[h.node])
+	b, _ := w.quorum.image().Broker(h.node)
+	w.tracef("node %d: epoch %d, applied %d of %d, hears leader %d of %d, broker %+v", h.node, h.epoch, h.applied, w.quorum.end(), h.term, w.quorum.epoch, b)
 	for p, r := range h.replicas {
 		if r != nil {
 			w.tracef("  %d: %d to %d, durable %d, high watermark %d, %+v", p, r.disk.start, r.disk.end(), r.disk.durable, r.core.HighWatermark(), r.core.State())
