@@ -14,7 +14,7 @@ import (
 // BrokerRegistration admits one process of a broker, fenced until a heartbeat says that
 // it is ready (Java: ClusterControlManager.registerBroker). A new incarnation gets a new
 // broker epoch, the offset of the entry that holds its record; the same incarnation
-// again only changes what it tells of itself.
+// again only changes what it tells of itself, once that entry is committed.
 //
 // A new incarnation leaves every ISR that has others in it. A partition that it leads
 // with nobody else in sync or eligible keeps it as its leader, for nobody could take
@@ -32,12 +32,13 @@ func (c *Core) BrokerRegistration(req *kmsg.BrokerRegistrationRequest, now time.
 	before, known := c.pending.Broker(id)
 	if known && before.Incarnation == rec.IncarnationID {
 		c.session(id, now).hear(now, ids.NoOffset)
+		if _, ok := c.settled(id); !ok {
+			return nil, nil // it is on its way, and gets its epoch: another entry would give it another one
+		}
+		rec.BrokerEpoch = before.Epoch
 		rec.Fenced, rec.CleanShutdown = before.Fenced, before.CleanShutdown
 		rec.InControlledShutdown = before.InControlledShutdown
 		rec.OfflineDirs, rec.FullDirs = before.OfflineDirs, before.FullDirs
-		if now, ok := c.committed.Broker(id); ok && now.Incarnation == rec.IncarnationID {
-			rec.BrokerEpoch = now.Epoch
-		}
 		return []metadata.Record{rec}, nil
 	}
 	c.sessions[id] = &session{heard: now, spoken: true, offset: ids.NoOffset}

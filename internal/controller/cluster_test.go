@@ -432,3 +432,30 @@ func TestLevelOne(t *testing.T) {
 	}
 	level(recs)
 }
+
+// TestRegistrationSentAgain: a process that repeats its registration while the first is on its way keeps the one epoch that it is told.
+func TestRegistrationSentAgain(t *testing.T) {
+	c := newTestCore(testConfig)
+	register := func(incarnation int) []metadata.Record {
+		t.Helper()
+		recs, refusal := c.BrokerRegistration(registration(1, incarnation, testID(600)), testTime)
+		if refusal != nil {
+			t.Fatal(refusal)
+		}
+		if len(recs) > 0 {
+			mustAccept(t, c, recs)
+		}
+		return recs
+	}
+	register(500)
+	if recs := register(500); len(recs) > 0 {
+		t.Errorf("the registration on its way is followed by %v", recs)
+	}
+	c.Commit(c.pending, true)
+	first, _ := c.committed.Broker(1)
+	register(500)
+	c.Commit(c.pending, true)
+	if again, _ := c.committed.Broker(1); again.Epoch != first.Epoch {
+		t.Errorf("broker epoch %d becomes %d", first.Epoch, again.Epoch)
+	}
+}
