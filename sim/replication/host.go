@@ -18,6 +18,10 @@ func keyOf(p int) replica.PartitionKey {
 	return replica.PartitionKey{Topic: topic, Partition: int32(p)}
 }
 
+func topicPartition(p int) ids.TopicPartition {
+	return ids.TopicPartition{Topic: topicName, Partition: int32(p)}
+}
+
 // host is a machine with disks, which runs a broker or does not.
 type host struct {
 	world *world
@@ -88,7 +92,7 @@ func (h *host) start() {
 			continue
 		}
 		r := &held{number: p, disk: d, core: partition.NewCore(h.node, d.end(), d.durable, max(d.highWatermark, d.start)), judged: ids.NoLeaderEpoch, leads: ids.NoLeaderEpoch}
-		r.core.SetStanding(h.standing)
+		r.core.SetStanding(func(node ids.NodeID) int64 { return h.standing(p, node) })
 		r.shown, r.state = r.core.HighWatermark(), r.core.State()
 		h.replicas[p] = r
 	}
@@ -249,12 +253,15 @@ func (h *host) lead(r *held, state partition.State) {
 	h.world.judge.leads(h, r)
 }
 
-// standing is what the metadata that the partitions have says of a broker.
-func (h *host) standing(node ids.NodeID) int64 {
-	if b, ok := h.image().Broker(node); ok && b.Active() {
-		return b.Epoch
+// standing is what the metadata that the partitions have says of a broker's replica.
+func (h *host) standing(number int, node ids.NodeID) int64 {
+	img := h.image()
+	b, ok := img.Broker(node)
+	p, known := img.Partition(topicPartition(number))
+	if !ok || !b.Active() || known && !img.MayJoin(b, p) {
+		return partition.NoBrokerEpoch
 	}
-	return partition.NoBrokerEpoch
+	return b.Epoch
 }
 
 func (h *host) image() *metadata.Image { return h.world.quorum.log[h.applied].image }

@@ -100,7 +100,7 @@ func (j *judge) decided(before, after *metadata.Image, decisions []decision) {
 		}
 	}
 	for p := range j.partitions {
-		if now, ok := after.Partition(ids.TopicPartition{Topic: topicName, Partition: int32(p)}); ok {
+		if now, ok := after.Partition(topicPartition(p)); ok {
 			j.sound(p, now, after)
 		}
 	}
@@ -123,7 +123,7 @@ func (j *judge) registered(rec *metadata.RegisterBrokerRecord, after *metadata.I
 
 // changed looks at one change of a partition.
 func (j *judge) changed(number int, before, after *metadata.Image, asked bool) {
-	tp := ids.TopicPartition{Topic: topicName, Partition: int32(number)}
+	tp := topicPartition(number)
 	was, _ := before.Partition(tp)
 	now, _ := after.Partition(tp)
 	j.world.tracef("controller: at %d partition %d has leader %d, epoch %d.%d, in sync %v, eligible %v, last %v", after.Offset, number, now.Leader, now.LeaderEpoch, now.PartitionEpoch, now.ISR, now.ELR, now.LastKnownELR)

@@ -1,6 +1,8 @@
 package replication
 
 import (
+	"slices"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -8,6 +10,7 @@ import (
 	"github.com/moldau/moldau/internal/ids"
 	"github.com/moldau/moldau/internal/metadata"
 	"github.com/moldau/moldau/internal/partition"
+	"github.com/moldau/moldau/internal/replica"
 )
 
 const clusterID = "simulated"
@@ -34,6 +37,7 @@ func (h *host) live() {
 		h.stop()
 	case h.registered != partition.NoBrokerEpoch:
 		h.heartbeat()
+		h.assign()
 	case h.current:
 		h.register()
 	}
@@ -89,6 +93,22 @@ func (h *host) beaten(resp *kmsg.BrokerHeartbeatResponse) {
 			h.stop()
 		}
 	}
+}
+
+// assign tells the controller in which directory the replicas are that it knows elsewhere.
+func (h *host) assign() {
+	places := make(map[replica.PartitionKey]ids.DirectoryID)
+	for number := range h.disks {
+		p, ok := h.image().Partition(topicPartition(number))
+		if ok && slices.Contains(p.Replicas, h.node) && p.Directory(h.node) != h.dir {
+			places[keyOf(number)] = h.dir
+		}
+	}
+	if len(places) == 0 {
+		return
+	}
+	req := replica.AssignRequest(h.node, h.registered, places)
+	h.call(func(s *seat, _ func(func())) { s.assignReplicas(req) })
 }
 
 // leave has the broker stop in order.

@@ -72,6 +72,14 @@ func (s *seat) alterPartition(req *kmsg.AlterPartitionRequest, answer func(*kmsg
 	})
 }
 
+// assignReplicas answers nobody: a broker tells again until the metadata says so.
+func (s *seat) assignReplicas(req *kmsg.AssignReplicasToDirsRequest) {
+	s.client(false, func(c *controller.Core) []metadata.Record {
+		_, recs := c.AssignReplicasToDirs(req)
+		return recs
+	})
+}
+
 // createTopic makes the topic that there is.
 func (s *seat) createTopic() {
 	w := s.world

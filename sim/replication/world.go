@@ -149,7 +149,7 @@ func (w *world) found() {
 
 // partition is what is decided of one.
 func (w *world) partition(p int) *metadata.Partition {
-	known, _ := w.quorum.image().Partition(ids.TopicPartition{Topic: topicName, Partition: int32(p)})
+	known, _ := w.quorum.image().Partition(topicPartition(p))
 	return known
 }
 
