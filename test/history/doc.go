@@ -19,6 +19,8 @@
 //	W key seq / V key seq             value of a key of the compacted topic sent / acknowledged
 //	X key seq offset                  read at the end
 //	Z number / Y number               deletion of a topic acknowledged / topic listed at the end
+//	P who partition ms                an application is told of an acknowledgement, or given records
+//	F who text / N who text           an error reaches it / its client tells it something that it need not act on
 //
 // A producer numbers its records per partition from 0 upwards. Writer has a lock of its own; the rest is pure. There is
 // no counterpart in Kafka; the idea is Redpanda's consistency tests.

@@ -29,9 +29,10 @@ type History struct {
 	Reads []Read
 	Seen  []Read // by a reader of everything, while things happened
 
-	Groups []GroupEvent
-	Keys   []KeyEvent
-	Topics []TopicEvent
+	Groups   []GroupEvent
+	Keys     []KeyEvent
+	Topics   []TopicEvent
+	Progress []ProgressEvent
 }
 
 // An Ack is a promise: the record is at this offset and stays there.
@@ -136,6 +137,8 @@ func (h *History) event(text string) error {
 			h.Keys = append(h.Keys, e)
 		} else if e, ok := topicEvent(kind, n, a); ok {
 			h.Topics = append(h.Topics, e)
+		} else if e, ok := progressEvent(kind, n, text, a, b, c); ok {
+			h.Progress = append(h.Progress, e)
 		} else {
 			return fmt.Errorf("%q is no event", text)
 		}

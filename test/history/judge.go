@@ -5,12 +5,14 @@ import "fmt"
 // A Verdict is what a history shows.
 type Verdict struct {
 	Sent, Acked, Read int
-	Seen              int // by a reader while things happened
-	Unacked           int // read although never acknowledged: allowed
-	Commits, Answers  int // acknowledged commits, and answers to who asked for a group's offsets
-	KeysSent          int // to the compacted topic
-	KeysRead          int // what compaction left
-	Deleted           int // topics
+	Seen              int     // by a reader while things happened
+	Unacked           int     // read although never acknowledged: allowed
+	Commits, Answers  int     // acknowledged commits, and answers to who asked for a group's offsets
+	KeysSent          int     // to the compacted topic
+	KeysRead          int     // what compaction left
+	Deleted           int     // topics
+	Notes             int     // to applications, of what they need not act on
+	Stalls            []Stall // the longest of each application
 	Violations        []Violation
 }
 
@@ -19,7 +21,7 @@ type Violation struct {
 	Kind string // "lost", "moved", "doubled", "reordered", "torn", "unsent", "gap", "one offset, two records", "acknowledged twice", "acknowledged unsent",
 	// of a reader while things happened "torn", "seen out of turn", "seen and gone",
 	// of groups "skipped", "not consumed", "committed ahead", "offset went back", "offset of nobody", "answered unasked", of a compacted topic
-	// "key lost", "stale", and "back from the dead"
+	// "key lost", "stale", "back from the dead", of applications "error"
 	Text string
 }
 
@@ -55,6 +57,7 @@ func (h *History) Judge() *Verdict {
 	h.groups(v)
 	h.keys(v)
 	h.topics(v)
+	h.applications(v)
 	return v
 }
 
