@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 BIN := bin/moldau
 
-.PHONY: all build run test race lint sim docs conformance suites frameworks oracle oracle-record behaviour crash cluster cluster-tools fault bench bench-failover bench-cluster bench-scale weight groups files compaction badinput fuzz full clean
+.PHONY: all build run test race lint sim docs conformance suites frameworks oracle oracle-record behaviour crash cluster cluster-tools fault fault-random bench bench-failover bench-cluster bench-scale weight groups files compaction badinput fuzz full clean
 
 all: build
 
@@ -54,8 +54,12 @@ cluster:            ## three nodes as processes: form, lose members and get them
 cluster-tools:      ## Apache Kafka's own tools look after three nodes of which one is killed
 	test/cluster/tools.sh
 
-fault:              ## three nodes under load that are killed and stopped, alone and together; SEED=7 SECONDS=600 for another and a longer run
+fault:              ## three nodes under load that lose their lives, their links and their disks; SEED=7 SECONDS=600 for another and a longer run
 	test/fault/run.sh
+
+SCHEDULES ?= 100
+fault-random:       ## minutes of all those faults at random, SCHEDULES of them from SEED on; LIMIT=9m for a slice, the next run goes on
+	SCHEDULES=$(SCHEDULES) test/fault/run.sh
 
 bench:              ## Moldau and Apache Kafka in turn, as ratios
 	test/bench/run.sh
@@ -88,7 +92,7 @@ FUZZTIME ?= 60s
 fuzz:               ## each fuzz target for FUZZTIME
 	./.ci/fuzz $(FUZZTIME)
 
-full: test race lint sim fuzz oracle behaviour conformance suites frameworks files compaction badinput groups crash cluster cluster-tools fault weight bench-failover bench-cluster bench-scale bench   ## all acceptance
+full: test race lint sim fuzz oracle behaviour conformance suites frameworks files compaction badinput groups crash cluster cluster-tools fault fault-random weight bench-failover bench-cluster bench-scale bench   ## all acceptance
 
 clean:
 	rm -rf bin

@@ -17,7 +17,8 @@ type scenario struct {
 	what string
 	// strike lets one fault happen and undoes it.
 	strike func(ctx context.Context, r *run) error
-	linked bool // through links that can be cut
+	linked bool // through proxies that can be cut
+	need   need
 }
 
 var scenarios = []scenario{
@@ -29,6 +30,45 @@ var scenarios = []scenario{
 	{name: "all", what: "kill -9 of all three at the same time", strike: killAll},
 	{name: "cut", what: "a node is cut off from the controller and the quorum", strike: cutOff, linked: true},
 	{name: "turn", what: "each stops cleanly in turn", strike: restartInTurn},
+	{name: "leader", what: "a leader is isolated from the other nodes", strike: ofLeader("isolated", true), need: needsNetwork},
+	{name: "alone", what: "a leader is isolated from nodes and clients", strike: ofLeader("alone", true), need: needsNetwork},
+	{name: "quorum", what: "the active controller is isolated from the other nodes", strike: ofController("isolated", true), need: needsNetwork},
+	{name: "deaf", what: "a leader hears nothing of the other nodes", strike: ofLeader("deaf", true), need: needsNetwork},
+	{name: "mute", what: "a leader is not heard by the other nodes", strike: ofLeader("mute", true), need: needsNetwork},
+	{name: "link", what: "two nodes do not hear each other", strike: ofLeader("cut", true), need: needsNetwork},
+	{name: "one-way", what: "one node does not hear one other", strike: ofController("one-way", true), need: needsNetwork},
+	{name: "lossy", what: "a fifth of the packets between a leader and the others is lost", strike: ofLeader("lossy", true), need: needsNetwork},
+	{name: "late", what: "packets between a leader and the others come 120 ms late", strike: ofLeader("late", true), need: needsNetwork},
+	{name: "away", what: "the clients and a leader do not hear each other", strike: ofLeader("away", false), need: needsNetwork},
+	{name: "unheard", what: "the clients do not hear a leader, which hears them", strike: ofLeader("unheard", false), need: needsNetwork},
+	{name: "clients", what: "a fifth of the packets between the clients and a leader is lost", strike: ofLeader("lossy-clients", true), need: needsNetwork},
+	{name: "full", what: "a leader's disk is full", strike: ofLeader("full", true), need: needsMount},
+	{name: "slow", what: "a leader's disk takes 150 ms for each write and sync", strike: ofLeader("slow-disk", true), need: needsControl},
+	{name: "failing", what: "every change of a leader's disk fails", strike: ofLeader("failing-disk", true), need: needsControl},
+	{name: "partitions", what: "every change of the partitions on a leader's disk fails", strike: ofLeader("failing-partitions", true), need: needsControl},
+	{name: "disk", what: "every change of the active controller's disk fails", strike: ofController("failing-disk", true), need: needsControl},
+}
+
+// ofLeader has something happen to a node that leads. Where through is set the others take over while it lasts.
+func ofLeader(name string, through bool) func(ctx context.Context, r *run) error {
+	return func(ctx context.Context, r *run) error {
+		id, err := r.leader(ctx, r.rng.Int32N(int32(r.load.Partitions)))
+		if err != nil {
+			return err
+		}
+		return r.hold(ctx, through, fault{kind: kindOf(name), on: id, peer: turned(id, 1+r.rng.Int32N(nodes.Count-1))})
+	}
+}
+
+// ofController has something happen to the active controller.
+func ofController(name string, through bool) func(ctx context.Context, r *run) error {
+	return func(ctx context.Context, r *run) error {
+		q, err := r.cluster.Quorum(ctx)
+		if err != nil {
+			return err
+		}
+		return r.hold(ctx, through, fault{kind: kindOf(name), on: q.Leader, peer: turned(q.Leader, 1+r.rng.Int32N(nodes.Count-1))})
+	}
 }
 
 // stillness is longer than a broker's session.

@@ -30,23 +30,26 @@ type link struct {
 	}
 }
 
-// newLinks has each node of a cluster reach the others through proxies from its next start on.
-func newLinks(c *nodes.Cluster) (links, error) {
-	all := make(links)
+// newLinks has each node of a cluster reach the others through proxies from its next start on. The proxies are where the clients are.
+func newLinks(c *nodes.Cluster, networked bool) (links, error) {
+	all, at := make(links), "127.0.0.1"
+	if networked {
+		at = address(clients)
+	}
 	for from := int32(1); from <= nodes.Count; from++ {
 		var voters []string
 		for to := int32(1); to <= nodes.Count; to++ {
-			address := c.ControllerAddress(to)
+			voter := c.ControllerAddress(to)
 			if to != from {
-				l, err := newLink(address)
+				l, err := newLink(at, voter)
 				if err != nil {
 					all.close()
 					return nil, err
 				}
 				all[[2]int32{from, to}] = l
-				address = l.listener.Addr().String()
+				voter = l.listener.Addr().String()
 			}
-			voters = append(voters, fmt.Sprintf("%d@%s", to, address))
+			voters = append(voters, fmt.Sprintf("%d@%s", to, voter))
 		}
 		n := c.Node(from)
 		n.Args = append(n.Args, "--override", "controller.quorum.voters="+strings.Join(voters, ","))
@@ -70,8 +73,8 @@ func (all links) close() {
 	}
 }
 
-func newLink(to string) (*link, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func newLink(at, to string) (*link, error) {
+	listener, err := net.Listen("tcp", at+":0")
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,10 +31,12 @@ const (
 // A Node is one process of a cluster, or none while it does not run. It belongs to one goroutine.
 type Node struct {
 	ID     int
+	Host   string   // where it listens
 	Data   string   // its directory
 	Log    string   // what it has said, over all of its starts
 	Args   []string // of every start
 	Moldau string
+	Via    []string // a program that becomes the node's, with its arguments; none for none
 	cmd    *exec.Cmd
 	exited chan error
 }
@@ -49,7 +52,8 @@ func (n *Node) Start(overrides ...string) error {
 	for _, o := range overrides {
 		args = append(args[:len(args):len(args)], "--override", o)
 	}
-	cmd := exec.Command(n.Moldau, args...)
+	argv := slices.Concat(n.Via, []string{n.Moldau}, args)
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -73,12 +77,22 @@ func (n *Node) Kill() {
 
 // Stop ends the process as an operator does.
 func (n *Node) Stop() error {
-	if n.cmd == nil {
-		return fmt.Errorf("node %d does not run", n.ID)
+	if err := n.Terminate(); err != nil {
+		return err
 	}
-	if err := n.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	return n.AwaitEnd()
+}
+
+// Terminate tells the process to end as an operator does, and does not wait for that.
+func (n *Node) Terminate() error {
+	if err := n.signal(syscall.SIGTERM); err != nil {
 		return fmt.Errorf("node %d: %w", n.ID, err)
 	}
+	return nil
+}
+
+// AwaitEnd waits for the end of a process that was told to end.
+func (n *Node) AwaitEnd() error {
 	select {
 	case err := <-n.exited:
 		n.cmd = nil
@@ -160,18 +174,20 @@ func New(moldau, dir string, port int) *Cluster {
 	c := &Cluster{Moldau: moldau, Port: port}
 	for id := 1; id <= Count; id++ {
 		name := filepath.Join(dir, fmt.Sprintf("node%d", id))
-		c.Nodes = append(c.Nodes, &Node{ID: id, Data: name, Log: name + ".log", Moldau: moldau, Args: []string{"server", "--config", name + ".properties"}})
+		c.Nodes = append(c.Nodes, &Node{ID: id, Host: "127.0.0.1", Data: name, Log: name + ".log", Moldau: moldau, Args: []string{"server", "--config", name + ".properties"}})
 	}
 	return c
 }
 
 func (c *Cluster) Node(id int32) *Node { return c.Nodes[id-1] }
 
-func (c *Cluster) Address(id int32) string { return fmt.Sprintf("127.0.0.1:%d", c.Port+int(id)-1) }
+func (c *Cluster) Address(id int32) string {
+	return fmt.Sprintf("%s:%d", c.Node(id).Host, c.Port+int(id)-1)
+}
 
 // ControllerAddress is that of the node's entry in controller.quorum.voters, as kafka.sh writes it.
 func (c *Cluster) ControllerAddress(id int32) string {
-	return fmt.Sprintf("127.0.0.1:%d", c.Port+50+int(id))
+	return fmt.Sprintf("%s:%d", c.Node(id).Host, c.Port+50+int(id))
 }
 
 func (c *Cluster) Addresses() string {
@@ -200,11 +216,17 @@ func (c *Cluster) StopAll() error {
 	return errors.Join(errs...)
 }
 
-// Empty removes the data of nodes that do not run.
+// Empty removes the data of nodes that do not run. A directory itself stays: it may be a disk of its own.
 func (c *Cluster) Empty() error {
 	var errs []error
 	for _, n := range c.Nodes {
-		errs = append(errs, os.RemoveAll(n.Data))
+		entries, err := os.ReadDir(n.Data)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+		for _, e := range entries {
+			errs = append(errs, os.RemoveAll(filepath.Join(n.Data, e.Name())))
+		}
 	}
 	return errors.Join(errs...)
 }
