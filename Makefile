@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 BIN := bin/moldau
 
-.PHONY: all build run test race lint sim docs conformance suites frameworks oracle oracle-record behaviour crash cluster cluster-tools fault fault-random bench bench-failover bench-cluster bench-scale weight groups files compaction badinput fuzz full clean
+.PHONY: all build run test race lint sim docs conformance suites frameworks oracle oracle-record behaviour crash cluster cluster-tools fault fault-random fault-rolling bench bench-failover bench-cluster bench-scale weight groups files compaction badinput fuzz full clean
 
 all: build
 
@@ -61,6 +61,9 @@ SCHEDULES ?= 100
 fault-random:       ## minutes of all those faults at random, SCHEDULES of them from SEED on; LIMIT=9m for a slice, the next run goes on
 	SCHEDULES=$(SCHEDULES) test/fault/run.sh
 
+fault-rolling:      ## the brokers restart in turn under Java, librdkafka and franz-go, which must not notice
+	test/fault/rolling.sh
+
 bench:              ## Moldau and Apache Kafka in turn, as ratios
 	test/bench/run.sh
 
@@ -92,7 +95,7 @@ FUZZTIME ?= 60s
 fuzz:               ## each fuzz target for FUZZTIME
 	./.ci/fuzz $(FUZZTIME)
 
-full: test race lint sim fuzz oracle behaviour conformance suites frameworks files compaction badinput groups crash cluster cluster-tools fault fault-random weight bench-failover bench-cluster bench-scale bench   ## all acceptance
+full: test race lint sim fuzz oracle behaviour conformance suites frameworks files compaction badinput groups crash cluster cluster-tools fault fault-random fault-rolling weight bench-failover bench-cluster bench-scale bench   ## all acceptance
 
 clean:
 	rm -rf bin

@@ -4,12 +4,15 @@
 //
 //	fault -moldau bin/moldau -dir DIR -port 21300 -seed 1 -seconds 120
 //	fault -moldau bin/moldau -dir DIR -port 21300 -seed 1 -schedules 100 -results FILE
+//	fault -moldau bin/moldau -dir DIR -port 21300 -rounds 3 -with 'java=java -cp CP Rolling'
 //
 // DIR holds node1.properties to node3.properties. Idempotent producers write with acks=all to a topic of three replicas, of which
 // two have to be in sync; groups consume and commit; a reader reads everything. Each scenario has a new cluster and a part of
 // the time, each schedule a new cluster and a minute. At its end the cluster has to get well, package history judges what the clients
 // have recorded, and the three data directories have to hold the same bytes. The first scenario that fails ends the run and leaves
 // its data. A schedule that fails is noted in FILE, and leaves its data beside FILE.
+//
+// With -rounds brokers are restarted in turn under applications of several clients (rolling.sh), which say what they are told.
 //
 // With -isolated the process has network, mount and process namespaces of its own: run.sh sees to that. Without it faults of links are
 // not run.
@@ -39,13 +42,29 @@ func main() {
 	only := flag.String("scenarios", "", "comma-separated names of those to run; all if empty")
 	schedules := flag.Int("schedules", 0, "run so many schedules, and no scenario")
 	results := flag.String("results", "", "the file with a line for each schedule that was run")
+	rounds := flag.Int("rounds", 0, "restart all brokers in turn so many times under applications, and run no scenario")
+	application := flag.Bool("application", false, "be an application of franz-go; BOOTSTRAP TOPIC PARTITIONS RATE")
+	var with []string
+	flag.Func("with", "one more application, NAME=COMMAND", func(c string) error {
+		with = append(with, c)
+		return nil
+	})
 	limit := flag.Duration("limit", 30*time.Minute, "give up after this long; begin no further schedule where it might take longer")
 	flag.Parse()
+	if *application {
+		exitOn(runApplication(flag.Args()))
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), *limit)
 	defer cancel()
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
 	exitOn(s.prepare(*isolated))
+	if *rounds > 0 {
+		apps, err := applications(with)
+		exitOn(err)
+		os.Exit(s.rolling(ctx, *rounds, apps))
+	}
 	if *schedules > 0 {
 		os.Exit(s.random(ctx, *seed, *schedules, *results))
 	}
