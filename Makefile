@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 BIN := bin/moldau
 
-.PHONY: all build run test race lint sim docs conformance suites frameworks oracle oracle-record behaviour crash cluster cluster-tools fault fault-random fault-rolling bench bench-failover bench-cluster bench-scale weight groups files compaction badinput fuzz full clean
+.PHONY: all build run test race lint sim docs conformance suites suites-cluster frameworks oracle oracle-record behaviour crash cluster cluster-tools fault fault-random fault-rolling bench bench-failover bench-cluster bench-scale weight groups files compaction badinput fuzz full clean
 
 all: build
 
@@ -43,6 +43,9 @@ frameworks:         ## frameworks that other people wrote, against a batch compu
 
 suites:             ## suites that other people wrote, from the packages that carry them; SUITES="kgo" for some
 	test/suites/run.sh $(SUITES)
+
+suites-cluster:     ## franz-go's tests against three nodes with three replicas; KILL_EVERY=20 to have one killed every 20 s
+	NODES=3 test/suites/run.sh kgo
 
 crash:              ## kill -9 under load, and power cuts simulated
 	test/crash/run.sh
@@ -95,7 +98,7 @@ FUZZTIME ?= 60s
 fuzz:               ## each fuzz target for FUZZTIME
 	./.ci/fuzz $(FUZZTIME)
 
-full: test race lint sim fuzz oracle behaviour conformance suites frameworks files compaction badinput groups crash cluster cluster-tools fault fault-random fault-rolling weight bench-failover bench-cluster bench-scale bench   ## all acceptance
+full: test race lint sim fuzz oracle behaviour conformance suites suites-cluster frameworks files compaction badinput groups crash cluster cluster-tools fault fault-random fault-rolling weight bench-failover bench-cluster bench-scale bench   ## all acceptance
 
 clean:
 	rm -rf bin

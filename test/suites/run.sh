@@ -3,12 +3,23 @@
 # confluent-kafka-go (default: all).
 # SUITE.txt lists what has to pass; it may only grow. What passes besides is printed.
 #   BROKER=moldau|kafka   what they run against; PORT: 19792
+#   NODES=3               three brokers instead of one, with three replicas of everything: for kgo alone
+#   KILL_EVERY=20         with three: one after the other is killed every 20 s with SIGKILL, and started again DOWN_FOR=3 seconds later
 # kafka-go's tests dial localhost:9092 whatever one says: they run in a network namespace of their own, which takes root.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 source "$here/../lib.sh"
-suites=("$@"); [ $# -gt 0 ] || suites=(kgo kafka-go confluent-kafka-go)
-broker=${BROKER:-moldau}
+source "$here/../cluster/lib.sh"
+nodes=${NODES:-1} broker=${BROKER:-moldau}
+suites=("$@")
+if [ $# = 0 ]; then
+  suites=(kgo); [ "$nodes" = 3 ] || suites+=(kafka-go confluent-kafka-go)
+fi
+case $nodes in
+  1) [ "$kill_every" = 0 ] || die "KILL_EVERY takes NODES=3" ;;
+  3) [ "${suites[*]}" = kgo ] || die "NODES=3 is for kgo" ;;
+  *) die "NODES is 1 or 3" ;;
+esac
 
 # What each suite is, the tests of it that ask a broker for nothing but what is in question here, and what they want of it.
 # Left out of kgo: transactions, share groups, SCRAM, and what needs no broker. Left out of kafka-go: SASL and transactions,
@@ -19,7 +30,7 @@ suite_kgo() {
   package=github.com/twmb/franz-go/pkg/kgo
   tests='^(TestUnknownGroupOffsetFetchPinned|TestProcessHooks|TestPing|TestIssue[0-9]+|TestConsume.*|TestDirectPartitionPurge|TestAddRemovePartitions|TestPauseIssue.*|TestPooling|TestGroupSimple|TestHookPollStart|TestLookbackMilli|TestGroupETL|TestClient_Produce.*)$'
   conf=$'num.partitions=3'
-  export KGO_SEEDS=127.0.0.1:$port KGO_TEST_RF=1 KGO_TEST_RECORDS=${KGO_TEST_RECORDS:-20000} KGO_LOG_LEVEL=none
+  export KGO_SEEDS=127.0.0.1:$port KGO_TEST_RF=$nodes KGO_TEST_RECORDS=${KGO_TEST_RECORDS:-20000} KGO_LOG_LEVEL=none
 }
 suite_kafka_go() {
   package=github.com/segmentio/kafka-go
@@ -51,16 +62,34 @@ run_tests() {
   "$work/$suite.test" -test.v -test.timeout 25m -test.run "$tests" -test.skip "$skip"
 }
 
+# start_brokers starts the brokers of a suite, and what kills them.
+start_brokers() {
+  if [ "$nodes" = 3 ]; then
+    conf+=$'\ndefault.replication.factor=3' BROKER_CONF=$conf KAFKA_CONF=$conf
+    start_cluster "$work/$suite" "$port"
+    KGO_SEEDS=$bootstrap
+    [ "$kill_every" = 0 ] || kill_in_turn "$work/kills"
+  elif [ "$broker" = kafka ]; then
+    start_kafka "$work/$suite" "$port"
+  else
+    start_moldau "$work/$suite" "$port"
+  fi
+}
+stop_brokers() {
+  if [ "$nodes" = 1 ]; then stop_broker "$broker_pid"; fi
+  if [ "$kill_every" -gt 0 ]; then kills_told "$work/kills" | sed 's/^/   /' >&2; fi
+}
+
 # run_suite starts a broker, runs the suite, and compares what passed with the list.
 run_suite() { # SUITE
   local suite=$1 port=${PORT:-19792} package module=$here tests skip='' conf testconf=''
   "suite_${suite//-/_}"
   if [ "$suite" = kafka-go ]; then port=9092; fi
   export BROKER_CONF=$conf KAFKA_CONF=$conf
-  if [ "$broker" = kafka ]; then start_kafka "$work/$suite" "$port"; else start_moldau "$work/$suite" "$port"; fi
+  start_brokers
   say "== $suite"
   (run_tests) >"$work/$suite.log" 2>&1 || true
-  stop_broker "$broker_pid"
+  stop_brokers
   sed -n 's/^ *--- PASS: \([^ ]*\) .*/\1/p' "$work/$suite.log" | sort -u >"$work/$suite.passed"
   sed -n 's/^ *--- FAIL: \([^ ]*\) .*/\1/p' "$work/$suite.log" | sort -u >"$work/$suite.failed"
   say "   $(wc -l <"$work/$suite.passed") tests passed on $broker, $(wc -l <"$work/$suite.failed") failed, $(grep -c . "$here/$suite.txt") have to pass"
@@ -73,7 +102,7 @@ run_suite() { # SUITE
   fi
 }
 
-[ "$broker" = kafka ] || build_moldau
+[ "$broker" = kafka ] && [ "$nodes" = 1 ] || build_moldau
 if [ "${1:-}" = --inside ]; then # the namespace
   ip link set lo up
   suites=(kafka-go)
