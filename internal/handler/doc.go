@@ -9,5 +9,5 @@
 //
 // Goroutines: that of topicCreator, while there are topics to create on demand.
 // Locks: fetchSessions.mu (the cache of fetch sessions), then session.mu;
-// producerIDs.mu; topicCreator.mu. Kafka counterpart: kafka.server.KafkaApis.
+// topicCreator.mu. Kafka counterpart: kafka.server.KafkaApis.
 package handler

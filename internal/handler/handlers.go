@@ -84,14 +84,14 @@ type Handlers struct {
 	sessions     *fetchSessions
 	creator      *topicCreator
 	produceCalls produceCallPool
-	producerIDs  producerIDs
+	producerIDs  *producerIDs
 	apiVersions  apiVersionsCache
 }
 
 // New returns the handlers of one broker. They are stopped once nothing asks them any more.
 func New(deps Deps) *Handlers {
 	h := &Handlers{Deps: deps, sessions: newFetchSessions(int(deps.Config().FetchSessionSlots)), creator: newTopicCreator(deps.Controller.CreateTopics, deps.Logger)}
-	h.producerIDs.allocate = h.allocateProducerIDs
+	h.producerIDs = newProducerIDs(h.allocateProducerIDs)
 	return h
 }
 

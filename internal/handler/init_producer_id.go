@@ -2,7 +2,7 @@ package handler
 
 import (
 	"context"
-	"sync"
+	"fmt"
 
 	"github.com/moldau/moldau/internal/ids"
 	"github.com/moldau/moldau/internal/server"
@@ -47,26 +47,35 @@ func initProducerID(h *Handlers, x *server.Exchange) {
 type producerIDs struct {
 	allocate func(context.Context) (ids.ProducerID, int32, error)
 
-	// mu is held while a block is fetched: whoever needs an id meanwhile needs that block.
-	mu struct {
-		sync.Mutex
-		first ids.ProducerID // the next id
-		left  int32
-	}
+	// turn has a token while nobody uses what follows. It is kept while a block is fetched: whoever needs an id meanwhile needs
+	// that block. A lock would not let go of those whose client has gone.
+	turn  chan struct{}
+	first ids.ProducerID // the next id
+	left  int32
+}
+
+func newProducerIDs(allocate func(context.Context) (ids.ProducerID, int32, error)) *producerIDs {
+	p := &producerIDs{allocate: allocate, turn: make(chan struct{}, 1)}
+	p.turn <- struct{}{}
+	return p
 }
 
 func (p *producerIDs) next(ctx context.Context) (ids.ProducerID, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.mu.left == 0 {
+	select {
+	case <-p.turn:
+	case <-ctx.Done():
+		return ids.NoProducerID, fmt.Errorf("waiting for a block of producer ids: %w", kerr.RequestTimedOut)
+	}
+	defer func() { p.turn <- struct{}{} }()
+	if p.left == 0 {
 		first, count, err := p.allocate(ctx)
 		if err != nil {
 			return ids.NoProducerID, err
 		}
-		p.mu.first, p.mu.left = first, count
+		p.first, p.left = first, count
 	}
-	id := p.mu.first
-	p.mu.first++
-	p.mu.left--
+	id := p.first
+	p.first++
+	p.left--
 	return id, nil
 }
