@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 BIN := bin/moldau
 
-.PHONY: all build run test race lint sim docs conformance suites suites-cluster frameworks oracle oracle-record behaviour crash cluster cluster-tools fault fault-random fault-rolling bench bench-failover bench-cluster bench-scale weight groups files compaction badinput fuzz full clean
+.PHONY: all build run test race lint sim sim-whole docs conformance suites suites-cluster frameworks oracle oracle-record behaviour crash cluster cluster-tools fault fault-random fault-rolling bench bench-failover bench-cluster bench-scale weight groups files compaction badinput fuzz full clean
 
 all: build
 
@@ -25,6 +25,9 @@ lint:               ## gofmt, vet for three systems, staticcheck, the table of l
 
 sim:                ## the metadata quorum, then replication, in simulated worlds; SEED=7 N=1 for one seed, RESULTS=DIR to go on where a run was interrupted
 	test/sim/run.sh
+
+sim-whole:          ## whole brokers and clients for HOURS=50 of virtual time, about an hour of one core; RESULTS=DIR to go on where a run was interrupted
+	WORLDS=whole HOURS=$(or $(HOURS),50) test/sim/run.sh
 
 docs:               ## the pages that come from tables in the code
 	go generate ./internal/config ./internal/handler
@@ -98,7 +101,7 @@ FUZZTIME ?= 60s
 fuzz:               ## each fuzz target for FUZZTIME
 	./.ci/fuzz $(FUZZTIME)
 
-full: test race lint sim fuzz oracle behaviour conformance suites suites-cluster frameworks files compaction badinput groups crash cluster cluster-tools fault fault-random fault-rolling weight bench-failover bench-cluster bench-scale bench   ## all acceptance
+full: test race lint sim sim-whole fuzz oracle behaviour conformance suites suites-cluster frameworks files compaction badinput groups crash cluster cluster-tools fault fault-random fault-rolling weight bench-failover bench-cluster bench-scale bench   ## all acceptance
 
 clean:
 	rm -rf bin

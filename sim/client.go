@@ -12,6 +12,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/sim/machine"
 )
 
 // patience is how long a client waits for one answer. In a bubble it costs nothing.
@@ -44,8 +46,8 @@ type call struct {
 	done func(kmsg.Response, error)
 }
 
-func newClient(ctx context.Context, n *network, address string) (*client, error) {
-	conn, err := n.dial(ctx, address)
+func newClient(ctx context.Context, from *machine.Process, address string) (*client, error) {
+	conn, err := from.Dial(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
 	}

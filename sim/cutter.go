@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/moldau/moldau/internal/vfs"
+	"github.com/moldau/moldau/sim/machine"
 )
 
 // writesCut is how many of the writes of a life are cut, drawn from all of them: 50 or more of a workload.
@@ -45,7 +46,7 @@ type omission struct {
 
 // on returns a file system on mem without the omitted syncs.
 func (o omission) on(mem *vfs.Mem, after func(vfs.Op, string)) *vfs.Fault {
-	f := vfs.NewFault(&disk{FS: mem, after: after, omitted: map[string]bool{o.kind: true}})
+	f := vfs.NewFault(&disk{FS: machine.Disk{FS: mem}, after: after, omitted: map[string]bool{o.kind: true}})
 	f.Suppress(o.site)
 	return f
 }

@@ -9,7 +9,6 @@ import (
 )
 
 // disk is an FS that calls after when something has become durable.
-// Where a file only reserves room it holds none: every clone would carry that along.
 type disk struct {
 	vfs.FS
 	after   func(op vfs.Op, name string)
@@ -48,19 +47,10 @@ func dirKind(path, base string) string {
 	return path
 }
 
-// reserve is the file of a data directory that keeps room for a full disk, and its size.
-const (
-	reserveSuffix = "_reserve"
-	reserveBytes  = 16 << 20
-)
-
 func (d *disk) OpenReadWrite(name string) (vfs.File, error) {
 	f, err := d.FS.OpenReadWrite(name)
 	if err != nil {
 		return nil, err
-	}
-	if strings.HasSuffix(filepath.Base(name), reserveSuffix) {
-		return reserve{f}, nil
 	}
 	return &diskFile{f, d, name}, nil
 }
@@ -115,8 +105,3 @@ func (f *diskFile) Sync() error {
 	}
 	return f.disk.then(f.File.Sync(), vfs.OpSync, f.name)
 }
-
-// reserve says that it has its size.
-type reserve struct{ vfs.File }
-
-func (reserve) Size() (int64, error) { return reserveBytes, nil }

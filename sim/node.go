@@ -9,19 +9,23 @@ import (
 	"github.com/moldau/moldau/internal/broker"
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/vfs"
+	"github.com/moldau/moldau/sim/machine"
 )
 
 // node is a running broker and the way to it.
 type node struct {
-	broker *broker.Broker
-	net    *network
-	began  time.Time
+	broker  *broker.Broker
+	clients *machine.Process
+	began   time.Time
 }
 
 // cleanerBackoff is how often a broker looks for something to compact, from its start on.
 const cleanerBackoff = 3 * time.Second
 
-const nodeAddress = "broker:9092"
+const (
+	nodeHost    = "broker"
+	nodeAddress = nodeHost + ":9092"
+)
 
 // startNode starts a broker on a disk, with settings over those that make checkpoints,
 // snapshots and removals frequent.
@@ -48,8 +52,9 @@ func startNode(fs vfs.FS, settings map[string]string, logger *slog.Logger) (*nod
 	if err != nil {
 		return nil, err
 	}
-	n := &node{net: newNetwork(), began: time.Now()}
-	if n.broker, err = broker.New(cfg, broker.Deps{FS: fs, Listen: n.net.listen, Logger: logger}); err != nil {
+	net := machine.NewNetwork(0)
+	n := &node{clients: net.Start("clients"), began: time.Now()}
+	if n.broker, err = broker.New(cfg, broker.Deps{FS: fs, Listen: net.Start(nodeHost).Listen, Logger: logger}); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -63,7 +68,7 @@ func startNode(fs vfs.FS, settings map[string]string, logger *slog.Logger) (*nod
 func (n *node) connect() (*client, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return newClient(ctx, n.net, nodeAddress)
+	return newClient(ctx, n.clients, nodeAddress)
 }
 
 // stop stops the broker as a signal would. Clients are gone by then.
