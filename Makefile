@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 BIN := bin/moldau
 
-.PHONY: all build run test race lint sim sim-whole docs conformance suites suites-cluster frameworks oracle oracle-record behaviour crash cluster cluster-tools fault fault-random fault-rolling bench bench-failover bench-cluster bench-scale weight groups files compaction badinput fuzz full clean
+.PHONY: all build run test race lint sim sim-whole docs conformance conformance-cluster suites suites-cluster frameworks oracle oracle-record behaviour crash cluster cluster-tools fault fault-random fault-rolling bench bench-failover bench-cluster bench-scale weight groups files compaction badinput fuzz full clean
 
 all: build
 
@@ -40,6 +40,9 @@ behaviour:          ## scenarios of clients, against Apache Kafka and against Mo
 
 conformance:        ## clients that other people wrote; RECORDS=1000 for a short run, CLIENTS="kcat java-4.4.0" for some
 	test/conformance/run.sh $(CLIENTS)
+
+conformance-cluster: ## the same against three nodes, of which one is killed every 20 s; CLIENTS= as above, RESULTS=DIR to go on where a run ended
+	NODES=3 KILL_EVERY=$${KILL_EVERY-20} test/conformance/run.sh $(CLIENTS)
 
 frameworks:         ## frameworks that other people wrote, against a batch computation; FRAMEWORKS="spark" for some
 	test/frameworks/run.sh $(FRAMEWORKS)
@@ -101,7 +104,7 @@ FUZZTIME ?= 60s
 fuzz:               ## each fuzz target for FUZZTIME
 	./.ci/fuzz $(FUZZTIME)
 
-full: test race lint sim sim-whole fuzz oracle behaviour conformance suites suites-cluster frameworks files compaction badinput groups crash cluster cluster-tools fault fault-random fault-rolling weight bench-failover bench-cluster bench-scale bench   ## all acceptance
+full: test race lint sim sim-whole fuzz oracle behaviour conformance conformance-cluster suites suites-cluster frameworks files compaction badinput groups crash cluster cluster-tools fault fault-random fault-rolling weight bench-failover bench-cluster bench-scale bench   ## all acceptance
 
 clean:
 	rm -rf bin

@@ -1,5 +1,5 @@
 # One function a client: it installs the client, exercises it, and writes what it could do to $results/CLIENT.tsv.
-# Sourced by run.sh, which sets bootstrap, records, run, cache, results, work, judge and kafka, builds $work/kgo, and has crash_broker.
+# Sourced by run.sh, which sets bootstrap, records, run, cache, results, work, judge, kafka and kill_every, builds $work/kgo, and has crash_broker.
 
 did() { printf '%s\t%s\n' "$2" "${3:-yes}" >>"$results/$1.tsv"; } # CLIENT FEATURE [WORD]
 name() { printf '%s' "$2" >"$results/$1.name"; }
@@ -24,8 +24,9 @@ java_home() { # the directory of java and javac
 #   compare=-empty-is-null     how it reads is not how it writes; then franz-go reads what it wrote too
 #   consumer_protocol=yes      it has the consumer protocol of KIP-848
 #   hand_over=-at-least-once   it cannot hand partitions over without reading some records again
+#   undisturbed=alone          no broker is killed while it does its verb positions
 library() { # CLIENT COMMAND...
-  local client=$1 codec last idempotent topic want=$work/$1.want; shift
+  local client=$1 codec last idempotent again written topic want=$work/$1.want; shift
   local -a make=("${make[@]}") list
   read -ra list <<<"${codecs:-none gzip snappy lz4 zstd}"
   last=${list[-1]}
@@ -35,11 +36,14 @@ library() { # CLIENT COMMAND...
     idempotent=true; [ "$codec" = gzip ] && idempotent=false
     CODEC=$codec timeout 600 "$@" produce "$bootstrap" "$topic" "$codec" "$idempotent" "$want"
     if [ "$codec" = "$last" ]; then crash_broker "$topic"; fi
-    CODEC=$codec timeout 600 "$@" consume "$bootstrap" "$topic" "$records" "$want.got"
-    "$judge" compare ${compare:-} "$want" "$want.got"
+    [ "${idempotence:-}" != no ] || idempotent=false
+    again=$(doubles "$idempotent") written=$records
+    [ -z "$again" ] || written=$("$work/kgo" count "$bootstrap" "$topic")
+    CODEC=$codec timeout 600 "$@" consume "$bootstrap" "$topic" "$written" "$want.got"
+    "$judge" compare ${compare:-} $again "$want" "$want.got"
     if [ -n "${compare:-}" ]; then # then it is for another client to see that all was written
-      "$work/kgo" consume "$bootstrap" "$topic" "$records" "$want.got"
-      "$judge" compare "$want" "$want.got"
+      "$work/kgo" consume "$bootstrap" "$topic" "$written" "$want.got"
+      "$judge" compare $again "$want" "$want.got"
     fi
     rm -f "$want.got"
     [ "$codec" = "$last" ] || "$work/kgo" delete "$bootstrap" "$topic"
@@ -48,14 +52,23 @@ library() { # CLIENT COMMAND...
   did "$client" codecs "${list[*]}"
   if [ "${idempotence:-}" = no ]; then did "$client" idempotent -; else did "$client" idempotent; fi
   crash_survived "$client"
+  if [ -n "$again" ]; then # then it is for another client to write each record once
+    topic=$run-$client-once
+    "$work/kgo" produce "$bootstrap" "$topic" "$last" true "$want"
+  fi
   local times; read -ra times < <("$judge" times "$want")
-  CODEC=$last timeout 300 "$@" positions "$bootstrap" "$topic" "$topic-positions" "${times[@]}" >"$work/$client.positions"
+  CODEC=$last ${undisturbed:-} timeout 300 "$@" positions "$bootstrap" "$topic" "$topic-positions" "${times[@]}" >"$work/$client.positions"
   "$judge" positions -without "${without:-}" "$want" <"$work/$client.positions" >>"$results/$client.tsv"
   group "$client" "$@"
   timeout 300 "$@" recreate "$bootstrap" "$run-$client-recreated" >"$work/$client.recreated"
   "$judge" recreate <"$work/$client.recreated" >>"$results/$client.tsv"
   "$work/kgo" delete "$bootstrap" "$topic"
   rm -f "$want"
+}
+
+# doubles says how to judge what a producer wrote: one that is not idempotent may write again what a killed broker did not acknowledge.
+doubles() { # IDEMPOTENT
+  if [ "$kill_every" -gt 0 ] && [ "$1" = false ]; then echo -at-least-once; fi
 }
 
 # group has members come and go, by each protocol that the client has: the program's verb member, or what does as it does.
@@ -153,6 +166,12 @@ client_kafkajs() {
   npm_install node24 node@24
   npm_install kafkajs kafkajs@2.2.4 kafkajs-snappy kafkajs-lz4
   local make=(-no-null-headers)
+  if [ "$kill_every" -gt 0 ]; then
+    local hand_over=-at-least-once undisturbed=alone
+    local -x READS_AGAIN=yes
+    note kafkajs "KafkaJS begins again at what it has committed when the coordinator of its group is lost, with Apache Kafka too: records are read again, and what" \
+      "seek and pause said is forgotten, so no broker is killed while these are tried."
+  fi
   NODE_PATH=$cache/npm-kafkajs/node_modules NODE24=$node24 library kafkajs bash -c '
     node=node; [ "${CODEC:-}" = zstd ] && node=$NODE24
     exec "$node" "$@"' node "$here/js/kafkajs.js"
@@ -190,7 +209,7 @@ client_kcat() {
   name kcat "$(kcat -V 2>/dev/null | sed -n 's/.*Version \([^ ]*\) .*librdkafka \([^ ]*\).*/kcat \1 (librdkafka \2)/p')"
   auto_create=true crash_broker
   local codec topic dir=$work/kcat lines=$work/kcat.lines want=$work/kcat.want
-  local opts=(-b "$bootstrap" -X acks=all -X message.max.bytes=1048588)
+  local opts=(-b "$bootstrap" -X acks=all -X message.max.bytes=1048588 -X enable.idempotence=true)
   "$judge" make -n "$records" -partitions 1 -text "$want"
   "$judge" lines "$want" >"$lines"
   for codec in none gzip snappy lz4 zstd; do
@@ -198,7 +217,7 @@ client_kcat() {
     local idempotent=true; [ "$codec" = gzip ] && idempotent=false
     timeout 300 kcat -P "${opts[@]}" -X enable.idempotence=$idempotent -t "$topic" -p 0 -z "$codec" -K $'\t' -l "$lines"
     if [ "$codec" = zstd ]; then auto_create=true crash_broker "$topic"; fi
-    fetched "$topic" | "$judge" kcat -no-times "$want"
+    fetched "$topic" | "$judge" kcat -no-times $(doubles "$idempotent") "$want"
   done
   did kcat "create topic" "by writing to it"; did kcat text; did kcat keys; did kcat codecs "none gzip snappy lz4 zstd"; did kcat idempotent; did kcat "reads back"; crash_survived kcat
   # Whole files as values: JSON, binary and near the limit, with headers.
@@ -226,7 +245,7 @@ client_kcat() {
 # one, it goes on in the middle of the new one, on Apache Kafka as well.
 kcat_writes() { # TOPIC
   local p lines; lines=$(cat)
-  for p in 0 1 2; do awk -v p="$p" 'NR % 3 == p' <<<"$lines" | kcat -P -b "$bootstrap" -t "$1" -p "$p"; done
+  for p in 0 1 2; do awk -v p="$p" 'NR % 3 == p' <<<"$lines" | kcat -P -b "$bootstrap" -X enable.idempotence=true -t "$1" -p "$p"; done
 }
 
 # kcat_positions seeks and looks up times in a topic whose times are known: kcat writes no time but now.

@@ -3,21 +3,31 @@
 # Clients: those of everyone below (default: all). Each is installed here, and does what package conform under go/ says.
 #   RECORDS=100000        records that each client writes with each codec
 #   BOOTSTRAP=HOST:PORT   a broker that runs already; else BROKER=moldau (default) or kafka is started. PORT: 19492
-#   RESULTS=DIR           what each client did; with it a run may be continued, or repeated for some clients
+#   NODES=3               three brokers, and three replicas of everything, instead of one
+#   KILL_EVERY=20         with three: one after the other is killed every 20 s with SIGKILL, and started again DOWN_FOR=3 seconds later
+#   RESULTS=DIR           what each client did; with it a run may be continued: if no clients are named, those that passed there on
+#                         this commit are left out
 #   DOC=FILE              where the table of clients and features goes; docs/conformance.md if all clients passed on Moldau
 # Exit status 1 where anything failed. A client that fails does not stop the others.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 source "$here/../lib.sh"
 records=${RECORDS:-100000} port=${PORT:-19492} run=c$$
+nodes=${NODES:-1}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/moldau-conformance
 results=${RESULTS:-$work/results}
 commit=$(git -C "$root" describe --always --dirty --exclude '*')
 source "$here/clients.sh"
+source "$here/../cluster/lib.sh"
+source "$here/brokers.sh"
 mkdir -p "$cache" "$results"
 everyone=(kcat kafka-tools java-4.4.0 java-4.3.1 java-3.9.1 java-2.8.2 confluent-kafka kafka-python aiokafka
   franz-go sarama sarama-2.8 kafka-go confluent-kafka-go kafkajs confluent-kafka-javascript platformatic rdkafka)
-clients=("$@"); [ $# -gt 0 ] || clients=("${everyone[@]}")
+passed_here() { [ -f "$results/$1.passed" ] && [ "$(cat "$results/$1.commit")" = "$commit" ]; }
+clients=("$@")
+if [ $# = 0 ]; then
+  for client in "${everyone[@]}"; do passed_here "$client" || clients+=("$client"); done
+fi
 for client in "${clients[@]}"; do
   [[ " ${everyone[*]} " == *" $client "* ]] || die "no client $client; there are ${everyone[*]}"
 done
@@ -34,33 +44,14 @@ judge=$work/judge
 (cd "$here/go" && go build -o "$work/kgo" ./kgo)
 broker=${BROKER:-moldau}
 
-# start_broker starts it so that a deleted topic stays so: clients that ask for it would have it created. auto_create=true is for one that creates no other way.
-start_broker() {
-  local conf="auto.create.topics.enable=${auto_create:-false}"
-  local -x BROKER_CONF=$conf KAFKA_CONF=$conf
-  if [ "$broker" = kafka ]; then start_kafka "$work/broker" "$port"; else start_moldau "$work/broker" "$port"; fi
-  started=()
-  disown "$broker_pid" 2>/dev/null || true # that it is killed is no news
-  echo "$broker_pid" >"$work/pid" # a client's subshell starts it anew
-}
-# crash_broker kills the broker with SIGKILL, if it is ours, and starts it on what it left; it is back when it serves TOPIC.
-crash_broker() { # [TOPIC]
-  [ -z "${BOOTSTRAP:-}" ] || return 0
-  kill -9 "$(cat "$work/pid")"
-  while (echo >"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do sleep 0.05; done
-  start_broker
-  [ $# = 0 ] || "$work/kgo" ready "$bootstrap" "$1"
-}
-crash_survived() { # CLIENT
-  if [ -z "${BOOTSTRAP:-}" ]; then did "$1" "kill -9"; else did "$1" "kill -9" "not tried"; fi
-}
+case $nodes in 1) [ "$kill_every" = 0 ] || die "KILL_EVERY takes NODES=3" ;; 3) export REPLICAS=3 ;; *) die "NODES is 1 or 3" ;; esac
+[ "$broker" = kafka ] && [ "$nodes" = 1 ] || [ -n "${BOOTSTRAP:-}" ] || build_moldau
 if [ -n "${BOOTSTRAP:-}" ]; then
-  broker=$BOOTSTRAP
+  broker=$BOOTSTRAP bootstrap=$BOOTSTRAP nodes=1
 else
-  [ "$broker" = kafka ] || build_moldau
-  start_broker
+  start_brokers
 fi
-bootstrap=${BOOTSTRAP:-127.0.0.1:$port}
+if [ "$kill_every" -gt 0 ]; then kill_in_turn "$results/kills"; fi
 
 status=0
 for client in "${clients[@]}"; do
@@ -83,18 +74,22 @@ all_passed() {
   for client in "${everyone[@]}"; do [ -f "$results/$client.passed" ] || return 1; done
 }
 
+# what_broker names what the clients wrote to.
+what_broker() {
+  if [ "$nodes" = 1 ]; then echo "$broker"; return; fi
+  printf '%s, three nodes, three replicas of everything' "$broker"
+  if [ "$kill_every" -gt 0 ]; then
+    printf '; every %s s one of them was killed with SIGKILL, each in turn, and started again %s s later.\n' "$kill_every" "$down_for"
+    kills_told "$results/kills"
+  else
+    echo .
+  fi
+}
+
 table() {
-  echo "# Clients"
-  echo
-  echo "Written by \`test/conformance/run.sh\`: $records records with each codec, read back and"
-  echo "compared byte for byte, with the last codec after a kill -9 of the broker. Broker: $broker."
-  echo
-  echo "- by timestamp, seek, pause, lag: offsets are looked up by time; reading goes on from another offset; a partition pauses while others are"
-  echo "  read; what was committed and how far that is from the end."
-  echo "- group: while records are written two members share a topic, one leaves and comes back, the other leaves, all leave, one goes on:"
-  echo "  every record is read, and none twice."
-  echo "- recreated topic: a topic is deleted and created again while one producer writes to it and one consumer reads it; both go on."
-  echo "- \"-\": the client does not offer it."
+  echo "$records records with each codec, read back and compared byte for byte, with the last codec after"
+  if [ "$nodes" = 1 ]; then echo "a kill -9 of the broker."; else echo "a kill -9 of a broker that led."; fi
+  echo "Broker: $(what_broker)"
   echo
   local features=("create topic" text JSON binary keys headers nulls "near the limit" codecs idempotent "reads back" "kill -9" "by timestamp" seek pause lag "group, classic" "group, consumer" "recreated topic")
   printf '| client | commit | result |'; printf ' %s |' "${features[@]}"; echo
@@ -113,11 +108,44 @@ table() {
   echo
   cat "$results"/*.notes 2>/dev/null | sort -u
 }
+
+# document is the page, of which this run writes one part and keeps the other.
+document() {
+  cat <<'X'
+# Clients
+
+Written by `test/conformance/run.sh`.
+
+- by timestamp, seek, pause, lag: offsets are looked up by time; reading goes on from another offset; a partition pauses while others are
+  read; what was committed and how far that is from the end.
+- group: while records are written two members share a topic, one leaves and comes back, the other leaves, all leave, one goes on:
+  every record is read, and none twice.
+- recreated topic: a topic is deleted and created again while one producer writes to it and one consumer reads it; both go on.
+- "-": the client does not offer it.
+X
+  local n title
+  for n in 1 3; do
+    title="## One broker"; [ "$n" = 1 ] || title="## Three brokers"
+    if [ "$n" = "$nodes" ]; then
+      printf '\n%s\n\n' "$title"
+      table
+    else
+      kept_part "$title"
+    fi
+  done
+}
+kept_part() { # TITLE
+  [ ! -f "$doc" ] || awk -v title="$1" '
+    /^## / {on = $0 == title; blank = "\n"}
+    on && $0 == "" {blank = blank "\n"}
+    on && $0 != "" {printf "%s%s\n", blank, $0; blank = ""}' "$doc"
+}
 doc=${DOC:-}
 if [ -z "$doc" ] && [ "$broker" = moldau ] && all_passed; then doc=$root/docs/conformance.md; fi
 if [ -n "$doc" ]; then
   mkdir -p "$(dirname "$doc")"
-  table >"$doc"
+  document >"$work/doc"
+  cp "$work/doc" "$doc"
 fi
 table
 exit "$status"

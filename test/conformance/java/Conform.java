@@ -20,6 +20,7 @@ import org.apache.kafka.common.serialization.*;
  * 2.8 to 4.4.
  */
 public class Conform {
+    static final short REPLICAS = Short.parseShort(System.getenv().getOrDefault("REPLICAS", "1"));
     static final int PARTITIONS = 3, SEEK_TO = 100, PAUSED_AT = 150, READ_OTHERS = 100, OLD_RECORDS = 300, NEW_RECORDS = 30;
     static final long PATIENCE_MS = 120_000;
 
@@ -36,7 +37,7 @@ public class Conform {
     }
 
     static void create(Admin admin, String topic) throws Exception {
-        admin.createTopics(List.of(new NewTopic(topic, PARTITIONS, (short) 1).configs(Map.of("retention.ms", "-1")))).all().get();
+        admin.createTopics(List.of(new NewTopic(topic, PARTITIONS, REPLICAS).configs(Map.of("retention.ms", "-1")))).all().get();
         // Listed first: a broker may take a moment until all of its parts know the topic.
         while (!admin.listTopics().names().get().contains(topic)) Thread.sleep(20);
     }

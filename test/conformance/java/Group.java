@@ -48,7 +48,7 @@ public class Group {
         topic = args[1];
         int total = Integer.parseInt(args[2]);
         try (Admin admin = Admin.create(Map.of("bootstrap.servers", (Object) bootstrap))) {
-            admin.createTopics(List.of(new NewTopic(topic, 3, (short) 1))).all().get();
+            admin.createTopics(List.of(new NewTopic(topic, 3, Short.parseShort(System.getenv().getOrDefault("REPLICAS", "1"))))).all().get();
             while (!admin.listTopics().names().get().contains(topic)) Thread.sleep(20);
             write(total);
             for (String kind : Arrays.copyOfRange(args, 3, args.length)) read(total, kind);

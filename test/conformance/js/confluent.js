@@ -6,7 +6,7 @@ const conform = require('./conform');
 const codecs = { none: CompressionTypes.None, gzip: CompressionTypes.GZIP, snappy: CompressionTypes.SNAPPY, lz4: CompressionTypes.LZ4, zstd: CompressionTypes.ZSTD };
 
 const quiet = { setLogLevel() {}, namespace() { return quiet; }, debug() {}, info() {}, warn: console.error, error: console.error };
-const connect = (bootstrap) => new Kafka({ kafkaJS: { brokers: [bootstrap], logLevel: logLevel.ERROR, logger: quiet } });
+const connect = (bootstrap) => new Kafka({ kafkaJS: { brokers: conform.addresses(bootstrap), logLevel: logLevel.ERROR, logger: quiet } });
 
 async function withAdmin(kafka, use) {
   const admin = kafka.admin();
@@ -14,7 +14,7 @@ async function withAdmin(kafka, use) {
   try { return await use(admin); } finally { await admin.disconnect(); }
 }
 
-const create = (admin, topic) => admin.createTopics({ topics: [{ topic, numPartitions: conform.partitions, replicationFactor: 1, configEntries: [{ name: 'retention.ms', value: '-1' }] }] });
+const create = (admin, topic) => admin.createTopics({ topics: [{ topic, numPartitions: conform.partitions, replicationFactor: conform.replicas, configEntries: [{ name: 'retention.ms', value: '-1' }] }] });
 
 async function newProducer(kafka, codec, idempotent) {
   const producer = kafka.producer({ kafkaJS: { acks: -1, idempotent, compression: codecs[codec] }, 'message.max.bytes': 1048588, 'linger.ms': 5 });

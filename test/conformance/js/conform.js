@@ -2,6 +2,9 @@
 // conform describes.
 const fs = require('node:fs');
 
+// readsAgain: a lost coordinator has the client begin again at what it has committed. What comes again is dropped.
+const readsAgain = process.env.READS_AGAIN === 'yes';
+const replicas = Number(process.env.REPLICAS ?? 1), addresses = (bootstrap) => bootstrap.split(',');
 const partitions = 3, all = [0, 1, 2], seekTo = 100, pausedAt = 150, readOthers = 100, oldRecords = 300, newRecords = 30;
 const batchRecords = 500, batchBytes = 900_000;
 const committedIn = (partition) => 50 * (partition + 1);
@@ -40,6 +43,7 @@ function* batches(records) {
 class Got {
   constructor(name, total) { this.fd = fs.openSync(name, 'w'); this.total = total; this.count = 0; this.following = all.map(() => 0); this.parts = []; }
   put(partition, offset, timestamp, key, value, headers) {
+    if (readsAgain && Number(offset) < this.following[partition]) return false;
     if (Number(offset) !== this.following[partition]++) throw new Error(`offset ${offset} of partition ${partition}, not ${this.following[partition] - 1}`);
     const head = Buffer.alloc(12);
     head.writeInt32BE(partition); head.writeBigInt64BE(BigInt(timestamp), 4);
@@ -91,10 +95,16 @@ const resumed = (partition, offset) => {
   return partition === 0;
 };
 // printed prints records until there were n whose value begins with prefix.
-const printed = (prefix, n) => (partition, offset, value) => {
-  console.log(`record ${partition} ${offset} ${value}`);
-  if (value.toString().startsWith(prefix)) n--;
-  return n === 0;
+const printed = (prefix, n) => {
+  const seen = new Set();
+  return (partition, offset, value) => {
+    const text = value.toString();
+    if (readsAgain && seen.has(text)) return false;
+    seen.add(text);
+    console.log(`record ${partition} ${offset} ${text}`);
+    if (text.startsWith(prefix)) n--;
+    return n === 0;
+  };
 };
 
 const stdinEnds = () => new Promise((resolve) => { process.stdin.resume(); process.stdin.on('end', resolve); });
@@ -104,4 +114,4 @@ const main = (verbs) => {
   verbs[verb](...args).then(() => process.exit(0), (e) => { console.error(e); process.exit(1); });
 };
 
-module.exports = { partitions, all, seekTo, pausedAt, oldRecords, newRecords, committedIn, text, records, batches, Got, Steps, firstSeen, whilePaused, resumed, printed, stdinEnds, main };
+module.exports = { replicas, addresses, partitions, all, seekTo, pausedAt, oldRecords, newRecords, committedIn, text, records, batches, Got, Steps, firstSeen, whilePaused, resumed, printed, stdinEnds, main };

@@ -13,7 +13,7 @@ function use() {
   if (codec === 'zstd') CompressionCodecs[CompressionTypes.ZSTD] = () => ({ compress: async (e) => zlib.zstdCompressSync(e.buffer), decompress: async (b) => zlib.zstdDecompressSync(b) });
 }
 
-const connect = (bootstrap) => { use(); return new Kafka({ clientId: 'conformance', brokers: [bootstrap], logLevel: logLevel.ERROR, logCreator: () => ({ log }) => console.error(log.message, log.error ?? '') }); };
+const connect = (bootstrap) => { use(); return new Kafka({ clientId: 'conformance', brokers: conform.addresses(bootstrap), logLevel: logLevel.ERROR, logCreator: () => ({ log }) => console.error(log.message, log.error ?? '') }); };
 
 async function withAdmin(kafka, use) {
   const admin = kafka.admin();
@@ -21,7 +21,7 @@ async function withAdmin(kafka, use) {
   try { return await use(admin); } finally { await admin.disconnect(); }
 }
 
-const create = (admin, topic) => admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions: conform.partitions, replicationFactor: 1, configEntries: [{ name: 'retention.ms', value: '-1' }] }] });
+const create = (admin, topic) => admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions: conform.partitions, replicationFactor: conform.replicas, configEntries: [{ name: 'retention.ms', value: '-1' }] }] });
 
 async function newProducer(kafka, idempotent) {
   const producer = kafka.producer({ idempotent, maxInFlightRequests: 1, allowAutoTopicCreation: false });

@@ -2,7 +2,7 @@
 const { Admin, Consumer, Producer, ProduceAcks } = require('@platformatic/kafka');
 const conform = require('./conform');
 
-const base = (bootstrap) => ({ clientId: 'conformance', bootstrapBrokers: [bootstrap], autocreateTopics: false });
+const base = (bootstrap) => ({ clientId: 'conformance', bootstrapBrokers: conform.addresses(bootstrap), autocreateTopics: false });
 
 async function withAdmin(bootstrap, use) {
   const admin = new Admin(base(bootstrap));
@@ -10,7 +10,7 @@ async function withAdmin(bootstrap, use) {
 }
 
 async function create(admin, topic) {
-  await admin.createTopics({ topics: [topic], partitions: conform.partitions, replicas: 1, configs: [{ name: 'retention.ms', value: '-1' }] });
+  await admin.createTopics({ topics: [topic], partitions: conform.partitions, replicas: conform.replicas, configs: [{ name: 'retention.ms', value: '-1' }] });
   while (!(await admin.listTopics()).includes(topic)); // a broker may take a moment until all of its parts know it
 }
 

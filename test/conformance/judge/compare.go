@@ -35,6 +35,34 @@ func compare(want, got []record, noTimes, kcat bool) error {
 	return nil
 }
 
+// compareAtLeastOnce tells of a record that was written and not read, or read and not written.
+func compareAtLeastOnce(want, got []record, noTimes, kcat bool) error {
+	unread := map[string]int{} // how often each was written; some are equal
+	for _, r := range want {
+		unread[canonical(r, noTimes, kcat)]++
+	}
+	again := 0
+	for _, r := range got {
+		text := canonical(r, noTimes, kcat)
+		n, ok := unread[text]
+		switch {
+		case !ok:
+			return fmt.Errorf("partition %d: read %s, which nobody wrote", r.partition, brief(text))
+		case n == 0:
+			again++
+		default:
+			unread[text]--
+		}
+	}
+	for text, n := range unread {
+		if n > 0 {
+			return fmt.Errorf("written %d times more often than read: %s", n, brief(text))
+		}
+	}
+	fmt.Printf("%d records, %d of them again\n", len(got), again)
+	return nil
+}
+
 // forgetEmpty makes null of every key, value and header that is empty.
 func forgetEmpty(records []record) {
 	forget := func(b *[]byte) {

@@ -39,6 +39,29 @@ func TestCompareFindsWhatWentWrong(t *testing.T) {
 	}
 }
 
+func TestCompareAtLeastOnce(t *testing.T) {
+	want := makeRecords(300, 3, false, true)
+	for name, c := range map[string]struct {
+		spoil func([]record) []record
+		well  bool
+	}{
+		"as written":       {func(r []record) []record { return r }, true},
+		"doubled":          {func(r []record) []record { return append(r, r[100:110]...) }, true},
+		"reordered":        {func(r []record) []record { slices.Reverse(r); return r }, true},
+		"lost":             {func(r []record) []record { return slices.Delete(r, 100, 101) }, false},
+		"another value":    {func(r []record) []record { r[9].value = append([]byte("x"), r[9].value...); return r }, false},
+		"one more":         {func(r []record) []record { return append(r, record{partition: 1, value: []byte("x")}) }, false},
+		"partition":        {func(r []record) []record { r = append(r, r[0]); r[300].partition = 1; return r }, false},
+		"doubled for lost": {func(r []record) []record { r[100] = r[97]; return r }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := compareAtLeastOnce(want, c.spoil(slices.Clone(want)), false, false); (err == nil) != c.well {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestEmptyMayBeNull(t *testing.T) {
 	want, got := makeRecords(300, 3, false, true), makeRecords(300, 3, false, true)
 	forgetEmpty(got)

@@ -1,8 +1,8 @@
 // Command judge makes the records that the clients of the conformance suite write, and compares what they read back.
 //
 //	judge make -n N [-text] FILE        records for a client with a library; -text: no headers, no nulls, no binary
-//	judge compare [-no-times] [-empty-is-null] WANT GOT  equal, partition by partition, or exit status 1 with the first difference
-//	judge kcat [-no-times] WANT <OUT    compares what kcat -C -f FORMAT printed
+//	judge compare [-no-times] [-empty-is-null] [-at-least-once] WANT GOT  equal, partition by partition, or exit status 1 with the first difference
+//	judge kcat [-no-times] [-at-least-once] WANT <OUT    compares what kcat -C -f FORMAT printed
 //	judge lines FILE                    the records of partition 0 as lines for a console producer
 //	judge blobs DIR FILE                values as files in DIR, and the records that kcat makes of them
 //	judge format                        the FORMAT for kcat
@@ -105,7 +105,7 @@ func run(name string, args []string) error {
 	fs.BoolVar(&o.noNullHeaders, "no-null-headers", false, "make no header without a value")
 	fs.BoolVar(&o.keyOrValue, "key-or-value", false, "make no record that has neither")
 	fs.StringVar(&o.without, "without", "", "what the client does not offer, with commas")
-	fs.BoolVar(&o.atLeastOnce, "at-least-once", false, "the client cannot hand over cleanly: a record may be read again")
+	fs.BoolVar(&o.atLeastOnce, "at-least-once", false, "a record may be there again: the client cannot hand over cleanly, or what writes is not idempotent")
 	fs.Parse(args)
 	command, ok := commands[name]
 	if !ok || command.args >= 0 && command.args != fs.NArg() {
@@ -122,6 +122,14 @@ func withFile(name string, use func([]record) error) error {
 	return use(records)
 }
 
+// compare is what judges: where records may be there again, their order is not in question either.
+func (o options) compare() func(want, got []record, noTimes, kcat bool) error {
+	if o.atLeastOnce {
+		return compareAtLeastOnce
+	}
+	return compare
+}
+
 func compareFiles(o options, args []string) error {
 	return withFile(args[0], func(want []record) error {
 		return withFile(args[1], func(got []record) error {
@@ -129,7 +137,7 @@ func compareFiles(o options, args []string) error {
 				forgetEmpty(want)
 				forgetEmpty(got)
 			}
-			return compare(want, got, o.noTimes, false)
+			return o.compare()(want, got, o.noTimes, false)
 		})
 	})
 }
@@ -140,7 +148,7 @@ func compareKcat(o options, args []string) error {
 		if err != nil {
 			return err
 		}
-		return compare(want, got, o.noTimes, true)
+		return o.compare()(want, got, o.noTimes, true)
 	})
 }
 

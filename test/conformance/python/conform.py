@@ -1,11 +1,13 @@
 """What the conformance programs in Python share: the judge's files and the numbers of the verbs, which the Go package
 conform describes."""
+import os
 import struct
 import sys
 import threading
 import time
 
 PARTITIONS = 3
+REPLICAS = int(os.environ.get("REPLICAS", 1))
 MAX_BYTES = 1048588
 SEEK_TO, PAUSED_AT, READ_OTHERS = 100, 150, 100
 OLD_RECORDS, NEW_RECORDS = 300, 30

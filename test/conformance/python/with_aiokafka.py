@@ -17,7 +17,7 @@ async def new_admin(bootstrap):
 
 
 async def create(admin, topic):
-    answer = await admin.create_topics([NewTopic(topic, PARTITIONS, 1, topic_configs={"retention.ms": "-1"})])
+    answer = await admin.create_topics([NewTopic(topic, PARTITIONS, conform.REPLICAS, topic_configs={"retention.ms": "-1"})])
     for _, code, message in answer.topic_errors:
         if code == TopicAlreadyExistsError.errno:
             raise TopicAlreadyExistsError(message)

@@ -9,7 +9,7 @@ from conform import PARTITIONS
 
 
 def create(admin, topic):
-    admin.create_topics([NewTopic(topic, PARTITIONS, 1, config={"retention.ms": "-1"})])[topic].result(30)
+    admin.create_topics([NewTopic(topic, PARTITIONS, conform.REPLICAS, config={"retention.ms": "-1"})])[topic].result(30)
 
 
 def new_producer(bootstrap, codec="none", idempotent=True):

@@ -11,7 +11,7 @@ from conform import PARTITIONS
 
 
 def create(admin, topic):
-    admin.create_topics([NewTopic(topic, PARTITIONS, 1, topic_configs={"retention.ms": "-1"})])
+    admin.create_topics([NewTopic(topic, PARTITIONS, conform.REPLICAS, topic_configs={"retention.ms": "-1"})])
 
 
 def new_producer(bootstrap, codec="none", idempotent=True):

@@ -26,7 +26,7 @@ func main() {
 
 func create(ctx context.Context, adm *kafka.AdminClient, topic string) error {
 	return first(adm.CreateTopics(ctx, []kafka.TopicSpecification{{
-		Topic: topic, NumPartitions: conform.Partitions, ReplicationFactor: 1, Config: map[string]string{"retention.ms": "-1"},
+		Topic: topic, NumPartitions: conform.Partitions, ReplicationFactor: int(conform.Replicas), Config: map[string]string{"retention.ms": "-1"},
 	}}))
 }
 

@@ -10,16 +10,21 @@
 //	positions BOOTSTRAP TOPIC GROUP TIME...        prints "seek P OFFSET", "paused 0 COUNT", "resumed 0 OFFSET", "time T P
 //	                                               OFFSET" and "lag P COMMITTED END LAG"; "- pause" for what there is no way to do
 //	recreate BOOTSTRAP TOPIC                       see judgeRecreate
+//
+// BOOTSTRAP is one address or several with commas. The variable REPLICAS is how many each partition gets, 1 by default.
 package conform
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -32,6 +37,20 @@ const (
 	OldRecords = 300
 	NewRecords = 30
 )
+
+// Replicas is how many each partition of a created topic gets.
+var Replicas = replicas()
+
+func replicas() int16 {
+	n, err := strconv.ParseInt(cmp.Or(os.Getenv("REPLICAS"), "1"), 10, 16)
+	if err != nil {
+		panic("REPLICAS: " + err.Error())
+	}
+	return int16(n)
+}
+
+// Addresses are those of BOOTSTRAP.
+func Addresses(bootstrap string) []string { return strings.Split(bootstrap, ",") }
 
 // CommittedIn is what the verb positions commits.
 func CommittedIn(partition int) int64 { return 50 * (int64(partition) + 1) }

@@ -1,6 +1,6 @@
 // Command kgo is the conformance program of franz-go; package conform says what its verbs do. Its verb load writes for the
-// groups of every client until its standard input ends; create, delete and ready
-// look after topics for the others.
+// groups of every client until its standard input ends; create, delete, ready,
+// leader and count look after topics for the others.
 package main
 
 import (
@@ -24,7 +24,7 @@ import (
 func main() {
 	conform.Main(map[string]func(context.Context, []string) error{
 		"produce": produce, "consume": consume, "member": member, "positions": positions, "recreate": recreate,
-		"load": load, "create": createTopic, "delete": deleteTopic, "ready": ready,
+		"load": load, "create": createTopic, "delete": deleteTopic, "ready": ready, "leader": leader, "count": count,
 	})
 }
 
@@ -36,13 +36,13 @@ var codecs = map[string]kgo.CompressionCodec{
 // dial returns a client with the options that all writers have.
 func dial(bootstrap string, opts ...kgo.Opt) (*kgo.Client, error) {
 	return kgo.NewClient(append([]kgo.Opt{
-		kgo.SeedBrokers(bootstrap), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchMaxBytes(conform.MaxBytes),
+		kgo.SeedBrokers(conform.Addresses(bootstrap)...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchMaxBytes(conform.MaxBytes),
 	}, opts...)...)
 }
 
 func create(ctx context.Context, cl *kgo.Client, topic string) error {
 	forever := "-1"
-	_, err := kadm.NewClient(cl).CreateTopic(ctx, conform.Partitions, 1, map[string]*string{"retention.ms": &forever}, topic)
+	_, err := kadm.NewClient(cl).CreateTopic(ctx, conform.Partitions, conform.Replicas, map[string]*string{"retention.ms": &forever}, topic)
 	return err
 }
 
@@ -71,6 +71,42 @@ func ready(ctx context.Context, args []string) error {
 			return err
 		}
 	}
+}
+
+// leader prints who leads partition 0.
+func leader(ctx context.Context, args []string) error {
+	cl, err := dial(args[0])
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	topics, err := kadm.NewClient(cl).ListTopics(ctx, args[1])
+	if err != nil {
+		return err
+	}
+	p, ok := topics[args[1]].Partitions[0]
+	if !ok || p.Leader < 0 {
+		return errors.Join(errors.New("no leader"), topics[args[1]].Err, p.Err)
+	}
+	fmt.Println(p.Leader)
+	return nil
+}
+
+// count prints how many records a topic has of which none is deleted.
+func count(ctx context.Context, args []string) error {
+	cl, err := dial(args[0])
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	listed, err := kadm.NewClient(cl).ListEndOffsets(ctx, args[1])
+	if err := errors.Join(err, listed.Error()); err != nil {
+		return err
+	}
+	n := int64(0)
+	listed.Each(func(o kadm.ListedOffset) { n += o.Offset })
+	fmt.Println(n)
+	return nil
 }
 
 func deleteTopic(ctx context.Context, args []string) error {

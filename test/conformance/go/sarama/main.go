@@ -54,7 +54,7 @@ func config() (*sarama.Config, error) {
 func create(adm sarama.ClusterAdmin, topic string) error {
 	forever := "-1"
 	return adm.CreateTopic(topic, &sarama.TopicDetail{
-		NumPartitions: conform.Partitions, ReplicationFactor: 1, ConfigEntries: map[string]*string{"retention.ms": &forever},
+		NumPartitions: conform.Partitions, ReplicationFactor: conform.Replicas, ConfigEntries: map[string]*string{"retention.ms": &forever},
 	}, false)
 }
 
@@ -73,7 +73,7 @@ func produce(ctx context.Context, args []string) error {
 		c.Producer.Idempotent = true
 		c.Net.MaxOpenRequests = 1
 	}
-	cl, err := sarama.NewClient([]string{bootstrap}, c)
+	cl, err := sarama.NewClient(conform.Addresses(bootstrap), c)
 	if err != nil {
 		return err
 	}
@@ -193,7 +193,7 @@ func dial(bootstrap string) (sarama.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return sarama.NewClient([]string{bootstrap}, c)
+	return sarama.NewClient(conform.Addresses(bootstrap), c)
 }
 
 func oldest(int32) int64 { return sarama.OffsetOldest }

@@ -27,11 +27,13 @@ var codecs = map[string]kafka.Compression{
 	"none": 0, "gzip": kafka.Gzip, "snappy": kafka.Snappy, "lz4": kafka.Lz4, "zstd": kafka.Zstd,
 }
 
-func client(bootstrap string) *kafka.Client { return &kafka.Client{Addr: kafka.TCP(bootstrap)} }
+func client(bootstrap string) *kafka.Client {
+	return &kafka.Client{Addr: kafka.TCP(conform.Addresses(bootstrap)...)}
+}
 
 func create(ctx context.Context, cl *kafka.Client, topic string) error {
 	answer, err := cl.CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{
-		Topic: topic, NumPartitions: conform.Partitions, ReplicationFactor: 1,
+		Topic: topic, NumPartitions: conform.Partitions, ReplicationFactor: int(conform.Replicas),
 		ConfigEntries: []kafka.ConfigEntry{{ConfigName: "retention.ms", ConfigValue: "-1"}},
 	}}})
 	if err != nil {
@@ -43,7 +45,7 @@ func create(ctx context.Context, cl *kafka.Client, topic string) error {
 // writer writes each record to the partition that its WriterData names.
 func writer(bootstrap, topic, codec string) *kafka.Writer {
 	return &kafka.Writer{
-		Addr: kafka.TCP(bootstrap), Topic: topic, RequiredAcks: kafka.RequireAll, Compression: codecs[codec],
+		Addr: kafka.TCP(conform.Addresses(bootstrap)...), Topic: topic, RequiredAcks: kafka.RequireAll, Compression: codecs[codec],
 		BatchSize: 1000, BatchBytes: conform.MaxBytes, BatchTimeout: 5 * time.Millisecond,
 		Balancer: kafka.BalancerFunc(func(m kafka.Message, _ ...int) int { return int(m.WriterData.(int32)) }),
 	}
@@ -77,7 +79,7 @@ func produce(ctx context.Context, args []string) error {
 func readers(ctx context.Context, bootstrap, topic string, at int64) (<-chan kafka.Message, <-chan error) {
 	out, failed := make(chan kafka.Message), make(chan error, conform.Partitions)
 	for p := range conform.Partitions {
-		r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{bootstrap}, Topic: topic, Partition: p, MaxBytes: 4 << 20, MaxWait: 500 * time.Millisecond})
+		r := kafka.NewReader(kafka.ReaderConfig{Brokers: conform.Addresses(bootstrap), Topic: topic, Partition: p, MaxBytes: 4 << 20, MaxWait: 500 * time.Millisecond})
 		go func() {
 			defer r.Close()
 			if err := r.SetOffset(at); err != nil {
@@ -131,7 +133,7 @@ func consume(ctx context.Context, args []string) error {
 func member(ctx context.Context, args []string) error {
 	bootstrap, topic := args[0], args[1]
 	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
-		ID: args[2], Brokers: []string{bootstrap}, Topics: []string{topic}, StartOffset: kafka.FirstOffset,
+		ID: args[2], Brokers: conform.Addresses(bootstrap), Topics: []string{topic}, StartOffset: kafka.FirstOffset,
 		SessionTimeout: 30 * time.Second, HeartbeatInterval: 500 * time.Millisecond,
 	})
 	if err != nil {
@@ -165,7 +167,7 @@ type printer struct {
 
 // read prints records and commits every hundred of them, those at the end, and the last ones before it returns.
 func (m *printer) read(ctx context.Context, generation *kafka.Generation, a kafka.PartitionAssignment) error {
-	r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{m.bootstrap}, Topic: m.topic, Partition: a.ID, MaxBytes: 4 << 20, MaxWait: 200 * time.Millisecond})
+	r := kafka.NewReader(kafka.ReaderConfig{Brokers: conform.Addresses(m.bootstrap), Topic: m.topic, Partition: a.ID, MaxBytes: 4 << 20, MaxWait: 200 * time.Millisecond})
 	defer r.Close()
 	if err := r.SetOffset(a.Offset); err != nil {
 		return err

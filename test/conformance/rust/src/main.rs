@@ -112,8 +112,13 @@ fn admin(bootstrap: &str) -> Result<AdminClient<DefaultClientContext>> {
     Ok(config(bootstrap).create()?)
 }
 
+/// How many replicas each partition of a created topic gets.
+fn replicas() -> i32 {
+    std::env::var("REPLICAS").map_or(1, |n| n.parse().expect("REPLICAS is a number"))
+}
+
 fn create(admin: &AdminClient<DefaultClientContext>, topic: &str) -> Result<std::result::Result<(), RDKafkaErrorCode>> {
-    let wanted = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1)).set("retention.ms", "-1");
+    let wanted = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(replicas())).set("retention.ms", "-1");
     let mut answer = block_on(admin.create_topics(&[wanted], &AdminOptions::new()))?;
     Ok(answer.remove(0).map(|_| ()).map_err(|(_, code)| code))
 }
