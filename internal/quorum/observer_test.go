@@ -303,6 +303,7 @@ func TestObserverOfASoleVoter(t *testing.T) {
 		}, v)
 		v.Start()
 		v.sees(t, []string{"a"})
+		time.Sleep(2 * observeWait) // by now the leader itself has answered
 		tr.nodes[0].Stop()
 		time.Sleep(time.Second)
 		if s := v.Status(); s.Leader != ids.NoNode {
