@@ -38,7 +38,7 @@ func (c *Core) BrokerRegistration(req *kmsg.BrokerRegistrationRequest, now time.
 		rec.BrokerEpoch = before.Epoch
 		rec.Fenced, rec.CleanShutdown = before.Fenced, before.CleanShutdown
 		rec.InControlledShutdown = before.InControlledShutdown
-		rec.OfflineDirs, rec.FullDirs = before.OfflineDirs, before.FullDirs
+		rec.LogDirs, rec.OfflineDirs, rec.FullDirs = before.Dirs, before.OfflineDirs, before.FullDirs // heartbeats tell of them
 		return []metadata.Record{rec}, nil
 	}
 	c.sessions[id] = &session{heard: now, spoken: true, offset: ids.NoOffset}

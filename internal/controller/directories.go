@@ -199,10 +199,15 @@ func (c *Core) putInto(t *metadata.Topic, p *metadata.Partition, at int, dir ids
 	ch.directories = make([]ids.DirectoryID, len(p.Replicas))
 	copy(ch.directories, p.Directories)
 	ch.directories[at] = dir
-	if b, ok := c.pending.Broker(node); ok && !b.Holds(ch.placed()) {
+	b, ok := c.pending.Broker(node)
+	switch {
+	case ok && !b.Holds(ch.placed()):
 		ch.isr, ch.leaving = without(p.ISR, node), node
 		ch.lost = dir == metadata.LostDirectory
 		ch.renewed = ch.lost
+	case ok && len(p.Replicas) > 1 && !b.Holds(p):
+		// The directory that it was in has not come back, so this is a new one, with nothing in it.
+		ch.isr, ch.leaving, ch.lost, ch.empty = without(p.ISR, node), node, true, true
 	}
 	return ch
 }

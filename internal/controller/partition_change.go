@@ -26,6 +26,7 @@ type partitionChange struct {
 
 	leaving   ids.NodeID // counts as not available, ids.NoNode for nobody
 	lost      bool       // leaving may have lost records
+	empty     bool       // leaving has none: it is not elected for having led last
 	joining   ids.NodeID // counts as available, ids.NoNode for nobody
 	preferred bool       // the first replica leads where it can
 	renewed   bool       // the leader begins a new epoch even if it stays
@@ -61,6 +62,9 @@ func (ch *partitionChange) record() *metadata.PartitionChangeRecord {
 	elr, last := ch.eligible(), p.LastKnownELR
 	if len(isr) == 0 && p.Leader != ids.NoNode {
 		last = []ids.NodeID{p.Leader}
+	}
+	if ch.empty {
+		last = without(last, ch.leaving)
 	}
 	leader, unclean := ch.elect(isr, elr, last)
 	if leader != ids.NoNode {

@@ -132,7 +132,8 @@ func (j *judge) changed(number int, before, after *metadata.Image, asked bool) {
 	}
 	eligible := slices.DeleteFunc(slices.Concat(was.ISR, was.ELR), func(node ids.NodeID) bool {
 		b, ok := after.Broker(node)
-		return ok && b.Epoch == int64(after.Offset) && !b.CleanShutdown // it is with this change that it may have lost records
+		crashed := ok && b.Epoch == int64(after.Offset) && !b.CleanShutdown
+		return crashed || now.Directory(node) != was.Directory(node) // it is with this change that it may have lost records, or has lost all
 	})
 	if now.LeaderEpoch > was.LeaderEpoch && now.Leader != ids.NoNode && !j.elected(number, was, now, eligible, asked) {
 		known := &j.partitions[number]
