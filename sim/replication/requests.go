@@ -124,6 +124,18 @@ func (w *world) administer() {
 	}
 }
 
+// rescue has an operator give up the records of partitions that nobody is eligible to lead any more: the disks of who was are gone.
+func (w *world) rescue() {
+	w.at(second, w.rescue)
+	for p := range w.judge.partitions {
+		a := w.partition(p)
+		if s := w.quorum.leader; s != nil && a.Leader == ids.NoNode && len(a.ISR) == 0 && len(a.ELR) == 0 && len(a.LastKnownELR) == 0 {
+			s.elect(1)
+			return
+		}
+	}
+}
+
 // client has something decided for somebody who does not wait for the answer.
 func (s *seat) client(unclean bool, decide func(*controller.Core) []metadata.Record) {
 	s.request(&operation{unclean: unclean, decide: decide, answer: func(*metadata.Image) {}})

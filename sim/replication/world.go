@@ -267,6 +267,7 @@ func (w *world) heal() {
 	if w.quorum.leader == nil {
 		w.quorum.elect()
 	}
+	w.at(second, w.rescue)
 	begun := w.now
 	acked := w.run(begun+writesFor, func() bool { return w.judge.ackedAfter(begun) })
 	w.writes = false
