@@ -52,6 +52,9 @@ func TestSoleVoterDecidesAndRemembers(t *testing.T) {
 	if got := m.state(); !slices.Equal(got, want) {
 		t.Fatalf("applied again %q", got)
 	}
+	if err := n.ReadIndex(t.Context()); err != nil { // Status follows what the state machine is told
+		t.Fatal(err)
+	}
 	if st := n.Status(); st.Leader != 1 || st.Epoch != 2 || st.HighWatermark != 103 {
 		t.Fatalf("%+v", st)
 	}

@@ -280,17 +280,17 @@ func TestObserversAreDescribed(t *testing.T) {
 func TestObserverOfASoleVoter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := newDisk(t)
-		tr := &trio{t: t}
+		var voter atomic.Pointer[Node]
 		begin := func() *machine {
 			m := newMachine()
-			tr.nodes[0] = open(t, testConfig(disk), m)
+			voter.Store(open(t, testConfig(disk), m))
 			return m
 		}
 		m := begin()
-		propose(t, tr.nodes[0], m.lead(t, tr.nodes[0]), "a")
+		propose(t, voter.Load(), m.lead(t, voter.Load()), "a")
 		v := &viewer{machine: newMachine()}
 		ask := func(ctx context.Context, _ ids.NodeID, req kmsg.Request) (kmsg.Response, error) {
-			return overTheWire(tr.nodes[0], ctx, Identity{Node: 7}, req)
+			return overTheWire(voter.Load(), ctx, Identity{Node: 7}, req)
 		}
 		var found []string
 		v.Observer = NewObserver(ObserverConfig{
@@ -304,13 +304,13 @@ func TestObserverOfASoleVoter(t *testing.T) {
 		v.Start()
 		v.sees(t, []string{"a"})
 		time.Sleep(2 * observeWait) // by now the leader itself has answered
-		tr.nodes[0].Stop()
+		voter.Load().Stop()
 		time.Sleep(time.Second)
 		if s := v.Status(); s.Leader != ids.NoNode {
 			t.Errorf("without a leader: %+v", s)
 		}
 		m = begin()
-		propose(t, tr.nodes[0], m.lead(t, tr.nodes[0]), "b")
+		propose(t, voter.Load(), m.lead(t, voter.Load()), "b")
 		v.sees(t, []string{"a", "b"})
 		v.Stop()
 		if want := []string{`1 at "" by -2`, `1 at "" by 1`}; !slices.Equal(found, want) {
@@ -319,7 +319,7 @@ func TestObserverOfASoleVoter(t *testing.T) {
 		if err := v.ReadIndex(t.Context()); !errors.Is(err, ErrStopped) {
 			t.Errorf("a read after Stop: %v", err)
 		}
-		tr.nodes[0].Stop()
+		voter.Load().Stop()
 	})
 }
 
