@@ -73,6 +73,11 @@ start_moldau_cluster() { # DIR PORT
     started+=("$!") broker_pids+=${broker_pids:+,}$!
   done
   for id in 1 2 3; do wait_port $(($2 + id - 1)) "${started[-1]}" "$1/node$id.log"; done
+  for _ in $(seq 150); do
+    if "$moldau" cluster health -b "127.0.0.1:$2" >/dev/null 2>&1; then return; fi
+    sleep 0.2
+  done
+  die "the nodes on port $2 are no cluster after 30 s"
 }
 
 start_kafka_cluster() { # DIR PORT
